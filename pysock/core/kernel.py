@@ -1,0 +1,270 @@
+"""Kernel: one universe. Its clock, its lock, its timers, its packets, its plugins; two of them never meet.
+
+How a call passes through (every system call has this shape):
+
+    kernel.acquire()            the big lock
+    try:
+        ...                     process context: read state, queue packets, arm timers
+    finally:
+        kernel.leave()          pending softirqs run, the lock is released, then sleepers are woken
+
+Rules that keep it true:
+
+* The lock is an RLock only because a finalizer or a signal handler may run in the middle of anything. A finalizer must not
+  enter a kernel that its own thread is in: it hands its work to `defer`, which does it at once when it can.
+* Nobody blocks with the lock held, except through `Sleeper.wait_on`, which gives it up.
+* `leave` is the only way out. A raw release would leave packets unprocessed and sleepers asleep.
+* ``now`` is the instant at which the running call entered, read once: `enter` is acquire + a look at the clock and the timers.
+
+Chance comes from `Kernel.random`: one seeded stream for each concern, so that one more draw for one concern does not reshuffle
+the others.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from typing import TYPE_CHECKING
+
+from pysock.core.capability import Credentials
+from pysock.core.clock import Clock, RealClock, VirtualClock
+from pysock.core.contain import ErrorReporter
+from pysock.core.dev import DeviceLayer
+from pysock.core.net import Net
+from pysock.core.registry import FamilyRegistry
+from pysock.core.softirq import SoftnetData
+from pysock.core.timer import TimerQueue
+from pysock.core.wait import Sleeper, Sleepers
+from pysock.plugin.manager import Plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+#: The plugins that make pysock what it is out of the box; registered like anybody else's.
+BUILTIN_PLUGINS = (
+    "pysock.drivers.plugin",
+    "pysock.sched.plugin",
+    "pysock.families.inet.plugin",
+    "pysock.families.unix.plugin",
+)
+
+
+class Kernel:
+    """One simulated operating-system kernel's network half. Make it with `Kernel.boot`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_deferred",
+        "_release",
+        "_rngs",
+        "_sleepers",
+        "acquire",
+        "clock",
+        "clock_ns",
+        "creds",
+        "dev_layer",
+        "entries",
+        "errors",
+        "families",
+        "init_net",
+        "keeper",
+        "lock",
+        "net_ids",
+        "netns",
+        "now",
+        "parked",
+        "participants",
+        "plugins",
+        "seed",
+        "softnet",
+        "timers",
+        "wakeups",
+    )
+
+    def __init__(self, clock: Clock, seed: int, log: Callable[[str], None] | None = None) -> None:
+        self.clock = clock
+        self.clock_ns = clock.monotonic_ns
+        self.seed = seed
+        self._rngs: dict[str, random.Random] = {}
+        self.lock = threading.RLock()
+        self.acquire = self.lock.acquire
+        self._release = self.lock.release
+        self.now = clock.monotonic_ns()
+        self.timers = TimerQueue()
+        self.timers.on_earlier = self._timer_moved
+        self.wakeups: list[Sleeper] = []
+        self.parked: list[Sleeper] = []
+        self.keeper: Sleeper | None = None
+        self.participants = 0
+        self.entries = 0
+        self._sleepers = Sleepers()
+        self._deferred: list[Callable[[], None]] = []
+        self.errors = ErrorReporter() if log is None else ErrorReporter(log)
+        self.creds = Credentials()
+        self.families = FamilyRegistry(self)
+        self.dev_layer = DeviceLayer(self)
+        self.softnet = SoftnetData(self.dev_layer.receive_skb, self.errors)
+        self.netns: list[Net] = []
+        self.net_ids = itertools.count(1)
+
+    @classmethod
+    def boot(
+        cls,
+        *,
+        clock: str | Clock = "real",
+        seed: int | None = None,
+        plugins: Iterable[str] = (),
+        entry_points: bool = True,
+        strict: bool = False,
+        blocked: Iterable[str] = (),
+        log: Callable[[str], None] | None = None,
+    ) -> Kernel:
+        """Bring a kernel up: plugins, families, drivers, and a first namespace with its loopback device up.
+
+        ``clock`` is "real", "virtual" or a Clock; ``seed`` fixes everything that is left to chance (None: the operating system
+        chooses); ``plugins`` are more module names to load; ``entry_points=False`` ignores installed distributions. A plugin that
+        fails is reported and left out, unless ``strict``: then PluginError.
+        """
+        if isinstance(clock, str):
+            if clock not in ("real", "virtual"):
+                raise ValueError(f"clock must be 'real' or 'virtual', not {clock!r}")
+            clock = VirtualClock() if clock == "virtual" else RealClock()
+        if seed is None:
+            seed = random.SystemRandom().getrandbits(32)
+        kernel = cls(clock, seed, log)
+        kernel._load(plugins, entry_points, strict, blocked)
+        kernel.acquire()
+        try:
+            kernel.init_net = kernel.new_net("init_net")
+        finally:
+            kernel.leave()
+        return kernel
+
+    def _load(self, plugins: Iterable[str], entry_points: bool, strict: bool, blocked: Iterable[str]) -> None:
+        self.plugins = Plugins(
+            builtins=BUILTIN_PLUGINS,
+            modules=tuple(plugins),
+            entry_points=entry_points,
+            strict=strict,
+            blocked=tuple(blocked),
+            errors=self.errors,
+        )
+        self.plugins.call_registration("pysock_register_families", self.families.registrar)
+        self.plugins.call_registration("pysock_register_drivers", self.dev_layer.driver_registrar)
+        self.plugins.call_registration("pysock_register_qdiscs", self.dev_layer.qdisc_registrar)
+
+    # -- entering and leaving ------------------------------------------------------------------------------
+
+    def enter(self) -> int:
+        """Take the lock, read the clock, run the timers that are due; return the instant (monotonic ns)."""
+        self.acquire()
+        self.entries += 1
+        now = self.now = self.clock_ns()
+        if now >= self.timers.next_expiry:
+            self.timers.run(now)
+        return now
+
+    def tick(self) -> int:
+        """Read the clock again within a call, and run the timers that are due; return the instant."""
+        self.entries += 1
+        now = self.now = self.clock_ns()
+        if now >= self.timers.next_expiry:
+            self.timers.run(now)
+        return now
+
+    def leave(self) -> None:
+        """Run what is pending, release the lock, wake the sleepers that were rung for."""
+        try:
+            if self.softnet.pending:
+                self.softnet.run()
+            if self._deferred:
+                self._run_deferred()
+        finally:
+            wakeups = self.wakeups
+            if wakeups:
+                self.wakeups = []
+                self._release()
+                for sleeper in wakeups:
+                    sleeper.ring()
+            else:
+                self._release()
+
+    def defer(self, work: Callable[[], None]) -> None:
+        """Do ``work`` under the lock: now if this thread is not in the kernel, else when it leaves. For finalizers."""
+        self._deferred.append(work)
+        if not self.lock._is_owned():  # type: ignore[attr-defined]  # RLock has it; typeshed does not
+            self.acquire()
+            self.leave()
+
+    def _run_deferred(self) -> None:
+        while self._deferred:
+            self._deferred.pop(0)()
+            if self.softnet.pending:
+                self.softnet.run()
+
+    # -- waiting -------------------------------------------------------------------------------------------
+
+    def sleeper(self) -> Sleeper:
+        """The calling thread's ability to sleep here; a thread that asks takes part in virtual time from then on."""
+        mine = self._sleepers.mine
+        if mine is None:
+            mine = self._sleepers.mine = Sleeper(self)
+            self.participants += 1
+        return mine
+
+    def sleep(self, nanoseconds: int) -> None:
+        """Sleep for ``nanoseconds`` of this kernel's time (clock_nanosleep)."""
+        deadline = self.enter() + nanoseconds
+        try:
+            sleeper = self.sleeper()
+            while sleeper.wait_on(None, deadline):
+                pass
+        finally:
+            self.leave()
+
+    def advance(self) -> bool:
+        """Virtual time: jump to the next timer and run it. False when there is none."""
+        clock = self.clock
+        assert isinstance(clock, VirtualClock)
+        self.acquire()
+        try:
+            if self.wakeups or self.softnet.pending:
+                return True
+            upcoming = self.timers.settle()
+            if not self.timers:
+                return False
+            clock.advance_to(upcoming)
+            self.tick()
+            return True
+        finally:
+            self.leave()
+
+    def _timer_moved(self) -> None:
+        """A timer was queued before all others: the thread that keeps the timers sleeps too long now."""
+        keeper = self.keeper
+        if keeper is not None:
+            keeper.nudge()
+
+    # -- chance --------------------------------------------------------------------------------------------
+
+    def random(self, concern: str) -> random.Random:
+        """The random stream of one concern ("tcp.isn", "ports", ...), seeded by the kernel's seed and its name."""
+        rng = self._rngs.get(concern)
+        if rng is None:
+            rng = self._rngs[concern] = random.Random(f"{self.seed}/{concern}")
+        return rng
+
+    # -- namespaces ----------------------------------------------------------------------------------------
+
+    def new_net(self, name: str | None = None) -> Net:
+        """Make a network namespace: the families set theirs up, then the loopback device comes up."""
+        net = Net(self, name if name is not None else f"net{next(self.net_ids)}")
+        self.netns.append(net)
+        self.plugins.call_hook("pysock_net_init", net=net)
+        self.dev_layer.setup_loopback(net)
+        return net
+
+    def __repr__(self) -> str:
+        kind = "virtual" if self.clock.virtual else "real"
+        return f"<Kernel clock={kind} seed={self.seed} namespaces={len(self.netns)}>"

@@ -1,0 +1,78 @@
+"""Net: one network namespace. Devices, packet types, sysctls, counters, and what the families keep per namespace.
+
+The core knows no family. A family's state for a namespace (its tables, its routing, its counters) is one object that it
+stores here by its class, with `Net.set`, when `pysock_net_init` runs, and fetches with `Net.get`. Packet handlers are bound
+methods of such objects, so the packet path never looks a namespace up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pysock.core.sysctl import SysctlTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.device import NetDevice
+    from pysock.core.kernel import Kernel
+    from pysock.core.skbuff import SkBuff
+
+T = TypeVar("T")
+
+
+class Net:
+    """A network namespace (struct net).
+
+    ``ptype_base`` maps an EtherType to the handlers of received packets, ``ptype_all`` lists the taps that see every packet of
+    every device in both directions. Both hold tuples that are replaced, never changed: the packet path iterates over them
+    while a handler may unregister itself.
+    """
+
+    __slots__ = (
+        "_state",
+        "dev_by_index",
+        "dev_by_name",
+        "devices",
+        "kernel",
+        "last_ifindex",
+        "loopback_dev",
+        "name",
+        "proc",
+        "ptype_all",
+        "ptype_base",
+        "sysctl",
+    )
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.kernel = kernel
+        self.name = name
+        self.devices: list[NetDevice] = []
+        self.dev_by_name: dict[str, NetDevice] = {}
+        self.dev_by_index: dict[int, NetDevice] = {}
+        self.last_ifindex = 0
+        self.loopback_dev: NetDevice | None = None
+        self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
+        self.ptype_base: dict[int, tuple[Callable[[SkBuff], object], ...]] = {}
+        self.sysctl = SysctlTable()
+        self.proc: dict[str, Callable[[], str]] = {}  # "net/snmp" -> its text, as under /proc
+        self._state: dict[type, object] = {}
+
+    def set(self, state: object) -> None:
+        """Keep ``state`` as the namespace's object of its class."""
+        self._state[type(state)] = state
+
+    def get(self, cls: type[T]) -> T:
+        """The object of class ``cls`` that `set` stored; KeyError when its family is not loaded."""
+        return self._state[cls]  # type: ignore[return-value]  # keyed by its own class
+
+    def has(self, cls: type) -> bool:
+        return cls in self._state
+
+    def new_ifindex(self) -> int:
+        """dev_new_index()."""
+        self.last_ifindex += 1
+        return self.last_ifindex
+
+    def __repr__(self) -> str:
+        return f"<Net {self.name!r}: {', '.join(d.name for d in self.devices) or 'no devices'}>"

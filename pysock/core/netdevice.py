@@ -1,0 +1,253 @@
+"""NetDevice: one network interface (struct net_device), and the way a packet takes into it.
+
+    dev_queue_xmit(skb) -> dev.queue_xmit(skb) -+-> ndo_start_xmit                          direct
+                                                +-> dev_xmit.xmit_slow -> qdisc -> ...      otherwise
+
+The transmit path asks one question, `xmit_direct`, which `update_path` answers anew whenever something it rests on
+changes: the device is up, has carrier, no queueing discipline that queues, no tap, a queue that is not stopped, and
+takes every packet as it is (NETIF_F_TAKES_ALL). So `queue_xmit` may be kept by a route or a neighbour entry for as long
+as the device exists: it is always the right one.
+
+Whoever changes flags, features, carrier, taps or the qdisc goes through the functions that call `update_path`:
+netdev_config.py, netdev_register.py, qdisc.py, and dev_add_pack in dev.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pysock.core import dev_xmit
+from pysock.core.device_ops import NETDEV_TX_BUSY, DeviceStats, HeaderOps, NetDeviceOps
+from pysock.core.netdev_features import NETIF_F_TAKES_ALL
+from pysock.core.softirq import NAPI_POLL_WEIGHT, NET_RX_SOFTIRQ, NapiStruct
+from pysock.core.timer import Timer
+from pysock.uapi.if_ import (
+    ARPHRD_VOID,
+    IF_OPER_DORMANT,
+    IF_OPER_DOWN,
+    IF_OPER_UNKNOWN,
+    IF_OPER_UP,
+    IFF_ALLMULTI,
+    IFF_DORMANT,
+    IFF_LOWER_UP,
+    IFF_PROMISC,
+    IFF_RUNNING,
+    IFF_UP,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.device_ops import Driver
+    from pysock.core.kernel import Kernel
+    from pysock.core.net import Net
+    from pysock.core.qdisc import Qdisc
+    from pysock.core.skbuff import SkBuff
+
+# dev.reg_state
+NETREG_UNINITIALIZED = 0
+NETREG_REGISTERED = 1
+NETREG_UNREGISTERING = 2
+NETREG_UNREGISTERED = 3
+NETREG_NAMES = ("uninitialized", "registered", "unregistering", "unregistered")
+
+_NO_OPS = NetDeviceOps()
+
+
+class NetDevice:
+    """One network interface. Make it with `alloc_netdev` or a driver; fill it in in the driver's setup().
+
+    Fixed by setup(): type (ARPHRD_*), addr_len, hard_header_len (bytes), min_mtu, max_mtu (0: no limit), netdev_ops,
+    header_ops, watchdog_timeo (ns, 0: none), no_queue. Changed later only through core/netdev_config.py: mtu (bytes),
+    flags (IFF_*, as SIOCSIFFLAGS sees them without the volatile ones: see `get_flags`), dev_addr and broadcast
+    (bytes), features, tx_queue_len (packets).
+
+    ``priv`` is the driver's, ``proto_priv`` has the families' state by family name ("inet"), ``owner`` names the
+    plugin in error reports. ``taps`` is net.ptype_all and the device's own taps together.
+    """
+
+    __slots__ = (
+        "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "features", "flags",
+        "gflags", "hard_header_len", "header_ops", "hw_features", "ifindex", "kernel", "link", "live_addr_change",
+        "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "operstate",
+        "owner", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
+        "running", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc",
+        "watchdog", "watchdog_timeo", "xmit_direct",
+    )  # fmt: skip
+
+    def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
+        self.kernel = kernel
+        self.net = net
+        self.name = name
+        self.ifindex = 0
+        self.link = 0  # ifindex of the device below a stacked one
+        self.type = ARPHRD_VOID
+        self.mtu = self.min_mtu = self.max_mtu = 0
+        self.flags = 0
+        self.gflags = 0  # IFF_PROMISC and IFF_ALLMULTI as an administrator set them
+        self.features = self.hw_features = 0
+        self.hard_header_len = self.addr_len = 0
+        self.dev_addr = self.broadcast = b""
+        self.tx_queue_len = 0
+        self.no_queue = False  # IFF_NO_QUEUE: no queueing discipline unless one is asked for
+        self.live_addr_change = False  # IFF_LIVE_ADDR_CHANGE
+        self.netdev_ops: NetDeviceOps = _NO_OPS
+        self.header_ops: HeaderOps | None = None
+        self.start_xmit: Callable[[SkBuff, NetDevice], int] = _NO_OPS.ndo_start_xmit
+        self.qdisc: Qdisc | None = None
+        self.stats = DeviceStats()
+        self.reg_state = NETREG_UNINITIALIZED
+        self.present = True  # __LINK_STATE_PRESENT
+        self.running = False  # __LINK_STATE_START
+        self.carrier = True
+        self.dormant = False
+        self.operstate = IF_OPER_UNKNOWN
+        self.tx_stopped = False
+        self.tx_started = 0  # instant (monotonic ns) of the last transmission, for the watchdog
+        self.watchdog_timeo = 0
+        self.watchdog: Timer | None = None
+        self.xmit_direct = False
+        self.napi_list: list[NapiStruct] = []
+        self.uc: dict[bytes, int] = {}  # secondary unicast addresses and how many want each
+        self.mc: dict[bytes, int] = {}  # multicast addresses
+        self.promiscuity = self.allmulti = 0
+        self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
+        self.taps: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
+        self.proposed: object = None
+        self.driver: Driver | None = None
+        self.owner = ""
+        self.priv: object = None
+        self.proto_priv: dict[str, object] = {}
+
+    # -- the packet path -----------------------------------------------------------------------------------
+
+    def queue_xmit(self, skb: SkBuff) -> int:
+        """Send ``skb``, a frame from ``skb.data`` on, through this device (__dev_queue_xmit). Takes the reference.
+
+        0 (NET_XMIT_SUCCESS), a positive NET_XMIT_* of the queueing discipline, or minus an errno (-ENETDOWN). Never
+        raises.
+        """
+        if self.xmit_direct:
+            try:
+                result = self.start_xmit(skb, self)
+            except Exception as exc:
+                return dev_xmit.xmit_raised(self, skb, exc)
+            if not result:
+                return 0
+            return dev_xmit.xmit_refused(self, skb) if result == NETDEV_TX_BUSY else 0
+        return dev_xmit.xmit_slow(self, skb)
+
+    def update_path(self) -> None:
+        """Decide anew whether packets may go straight to the driver; call after any change to what that rests on."""
+        self.taps = self.net.ptype_all + self.ptype_all
+        qdisc = self.qdisc
+        self.xmit_direct = (
+            self.flags & IFF_UP != 0
+            and self.carrier
+            and not self.tx_stopped
+            and not self.taps
+            and (qdisc is None or qdisc.queueless)
+            and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
+        )
+
+    # -- looking at it -------------------------------------------------------------------------------------
+
+    def get_flags(self) -> int:
+        """The flags as programs see them (dev_get_flags): with RUNNING, LOWER_UP and DORMANT as they are now."""
+        flags = self.flags & ~(IFF_RUNNING | IFF_LOWER_UP | IFF_DORMANT | IFF_PROMISC | IFF_ALLMULTI)
+        flags |= self.gflags  # promiscuity that only a packet socket asked for does not show
+        if self.running:
+            if self.operstate in (IF_OPER_UP, IF_OPER_UNKNOWN):
+                flags |= IFF_RUNNING
+            if self.carrier:
+                flags |= IFF_LOWER_UP
+            if self.dormant:
+                flags |= IFF_DORMANT
+        return flags
+
+    def get_stats(self) -> DeviceStats:
+        """The counters now (dev_get_stats): ask this, not `stats`, which some drivers keep only in part."""
+        try:
+            return self.netdev_ops.ndo_get_stats64(self)
+        except Exception as exc:
+            self.kernel.errors.report(self.owner, "ndo_get_stats64", exc)
+            return self.stats
+
+    def __repr__(self) -> str:
+        up = "UP" if self.flags & IFF_UP else "DOWN"
+        return f"<NetDevice {self.ifindex}: {self.name} {up} mtu {self.mtu} {NETREG_NAMES[self.reg_state]}>"
+
+
+# --- the transmit queue, as the driver turns it off and on ------------------------------------------------------
+
+
+def netif_stop_queue(dev: NetDevice) -> None:
+    """The driver has no room: no more ndo_start_xmit until netif_wake_queue. Starts the watchdog if there is one."""
+    if not dev.tx_stopped:
+        dev.tx_stopped = True
+        dev.xmit_direct = False
+        dev.tx_started = dev.kernel.now
+        if dev.watchdog_timeo:
+            dev_xmit.arm_watchdog(dev)
+
+
+def netif_start_queue(dev: NetDevice) -> None:
+    """Allow ndo_start_xmit, without looking whether something waits: for ndo_open."""
+    dev.tx_stopped = False
+    dev.update_path()
+
+
+def netif_wake_queue(dev: NetDevice) -> None:
+    """There is room again: what waits in the queueing discipline is sent by the NET_TX softirq."""
+    if dev.tx_stopped:
+        dev.tx_stopped = False
+        dev.update_path()
+        if dev.qdisc is not None and not dev.qdisc.queueless:
+            dev.qdisc.schedule()
+
+
+def netif_queue_stopped(dev: NetDevice) -> bool:
+    return dev.tx_stopped
+
+
+def netif_running(dev: NetDevice) -> bool:
+    """Between ndo_open and ndo_stop."""
+    return dev.running
+
+
+def netif_carrier_ok(dev: NetDevice) -> bool:
+    return dev.carrier
+
+
+def default_operstate(dev: NetDevice) -> int:
+    """RFC 2863's state from carrier and dormancy (default_operstate)."""
+    if not dev.carrier:
+        return IF_OPER_DOWN
+    return IF_OPER_DORMANT if dev.dormant else IF_OPER_UP
+
+
+# --- NAPI -------------------------------------------------------------------------------------------------------
+
+
+def netif_napi_add(dev: NetDevice, poll: Callable[[int], int], weight: int = NAPI_POLL_WEIGHT) -> NapiStruct:
+    """Give ``dev`` a poll function; its interrupt handler calls `.schedule()` on the result."""
+    napi = NapiStruct(dev.kernel.softnet, poll, weight, dev.owner or dev.name)
+    dev.napi_list.append(napi)
+    return napi
+
+
+def netif_napi_del(dev: NetDevice, napi: NapiStruct) -> None:
+    """Take it away again, off the poll list too."""
+    napi_disable(napi)
+    if napi in dev.napi_list:
+        dev.napi_list.remove(napi)
+
+
+def napi_disable(napi: NapiStruct) -> None:
+    """Off the poll list: it is not polled any more until it is scheduled again."""
+    napi.scheduled = False
+    poll_list = napi.softnet.poll_list
+    if napi in poll_list:
+        poll_list.remove(napi)
+        if not poll_list and not napi.softnet.input_pkt_queue:
+            napi.softnet.pending &= ~NET_RX_SOFTIRQ

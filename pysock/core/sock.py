@@ -1,0 +1,407 @@
+"""The contracts of a socket: what a family and a protocol implement, and what the core keeps for them.
+
+    File -> Inode -> Socket --ops--> ProtoOps      the socket API of one (family, type)
+                     Socket --sk --> Sock --prot-> Proto      one transport protocol
+
+* `Socket` is what the sockfs inode holds: the API's half. `Sock` is what the protocol owns; it can outlive the
+  Socket (TCP after close) and exist before it (a connection that nobody has accepted yet).
+* `ProtoOps` speaks the socket API. Its base class answers like Linux's ``sock_no_*``: EOPNOTSUPP.
+* `Proto` is the protocol below, for families that have several per type (inet). A family that has no such
+  split may do everything in its ProtoOps.
+* `NetProtoFamily` makes them; it is what a plugin registers.
+
+Rules that hold for every method of the three: they are called with the kernel lock held; they raise `OSError`
+with the errno of the man page and nothing else; they block only through `Sock.wait`, which gives the lock up;
+they keep no lock of their own. Addresses have the shapes of the stdlib's `socket` module (a ``(host, port)``
+tuple for AF_INET, with the host as a numeric string); names are resolved above.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pysock.core.clock import NEVER
+from pysock.core.errors import err
+from pysock.core.wait import WaitQueue
+from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDNORM, EPOLLWRBAND, EPOLLWRNORM
+from pysock.uapi.socket import MSG_DONTWAIT
+
+if TYPE_CHECKING:
+    from pysock.core.capability import Credentials
+    from pysock.core.kernel import Kernel
+    from pysock.core.net import Net
+    from pysock.core.skbuff import SkBuff
+    from pysock.core.wait import WaitEntry
+
+#: A socket address in the stdlib's shape for its family; None where there is none.
+Address = Any
+
+# enum socket_state
+SS_UNCONNECTED = 1
+SS_CONNECTING = 2
+SS_CONNECTED = 3
+SS_DISCONNECTING = 4
+
+# sk_shutdown
+RCV_SHUTDOWN = 1
+SEND_SHUTDOWN = 2
+SHUTDOWN_MASK = 3
+
+# Sock.flags (enum sock_flags)
+SOCK_DEAD = 1 << 0
+SOCK_DONE = 1 << 1
+SOCK_KEEPOPEN = 1 << 3
+SOCK_BROADCAST = 1 << 4
+SOCK_TIMESTAMP = 1 << 5
+SOCK_OOBINLINE = 1 << 6
+SOCK_RCVTSTAMPNS = 1 << 7
+SOCK_PASSCRED = 1 << 8
+SOCK_DONTROUTE = 1 << 9
+SOCK_NO_CHECK = 1 << 10
+
+WAKE_READABLE = EPOLLIN | EPOLLRDNORM
+WAKE_WRITABLE = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND
+WAKE_STATE = WAKE_READABLE | WAKE_WRITABLE | EPOLLHUP
+
+#: net.core.rmem_default / wmem_default of Linux, in bytes of truesize.
+SK_RMEM_DEFAULT = 212_992
+SK_WMEM_DEFAULT = 212_992
+
+
+class MsgHdr:
+    """What sendmsg and recvmsg carry besides the data (struct msghdr).
+
+    ``name`` is an address; ``control`` a list of ``(level, type, data)``; ``controllen`` the room in bytes that
+    the caller of recvmsg offers for control messages; ``flags`` what recvmsg reports (MSG_TRUNC, MSG_CTRUNC...).
+    ``files`` carries open files for SCM_RIGHTS between the syscall layer and AF_UNIX.
+    """
+
+    __slots__ = ("control", "controllen", "files", "flags", "name")
+
+    def __init__(self, name: Address = None, controllen: int = 0) -> None:
+        self.name = name
+        self.control: list[tuple[int, int, bytes]] = []
+        self.controllen = controllen
+        self.flags = 0
+        self.files: list[Any] = []
+
+
+class PollTable:
+    """What a poll passes down so that a file can say whose wake-ups matter (poll_wait)."""
+
+    __slots__ = ()
+
+    def wait(self, queue: WaitQueue) -> None:
+        """Register with ``queue``; may be called several times by one file."""
+        raise NotImplementedError
+
+
+class Socket:
+    """struct socket: the API's half of a socket; belongs to one sockfs inode."""
+
+    __slots__ = ("file", "ops", "sk", "state", "type")
+
+    def __init__(self, type: int) -> None:
+        self.type = type
+        self.state = SS_UNCONNECTED
+        self.ops: ProtoOps = NO_OPS
+        self.sk: Sock = None  # type: ignore[assignment]  # the family's create() sets it
+        self.file: object | None = None
+
+
+class ProtoOps:
+    """The socket API of one family and type (struct proto_ops). Override what the family supports."""
+
+    __slots__ = ()
+    family = 0
+
+    def release(self, sock: Socket) -> None:
+        """The last file descriptor was closed. May linger (block) if the socket says so."""
+
+    def bind(self, sock: Socket, addr: Address) -> None:
+        raise err(errno.EOPNOTSUPP)
+
+    def connect(self, sock: Socket, addr: Address, flags: int) -> None:
+        """``flags`` holds O_NONBLOCK when the file does; then EINPROGRESS if it cannot finish at once."""
+        raise err(errno.EOPNOTSUPP)
+
+    def socketpair(self, sock1: Socket, sock2: Socket) -> None:
+        raise err(errno.EOPNOTSUPP)
+
+    def accept(self, sock: Socket, newsock: Socket, flags: int) -> None:
+        """Graft the next established connection onto ``newsock``; EAGAIN when non-blocking and none is there."""
+        raise err(errno.EOPNOTSUPP)
+
+    def getname(self, sock: Socket, peer: bool) -> Address:
+        raise err(errno.EOPNOTSUPP)
+
+    def poll(self, sock: Socket, table: PollTable | None) -> int:
+        """Register with the table (if any) and return the EPOLL* bits that hold now."""
+        return 0
+
+    def ioctl(self, sock: Socket, cmd: int, arg: bytes | int) -> bytes | int:
+        """Return the changed argument (bytes) or a result (int). ENOIOCTLCMD reaches the user as ENOTTY."""
+        raise err(errno.ENOTTY)
+
+    def listen(self, sock: Socket, backlog: int) -> None:
+        raise err(errno.EOPNOTSUPP)
+
+    def shutdown(self, sock: Socket, how: int) -> None:
+        """``how`` is SHUT_RD, SHUT_WR or SHUT_RDWR."""
+        raise err(errno.EOPNOTSUPP)
+
+    def setsockopt(self, sock: Socket, level: int, optname: int, value: bytes) -> None:
+        """Every level but SOL_SOCKET, which `core.sockopt` handles for all families."""
+        raise err(errno.EOPNOTSUPP)
+
+    def getsockopt(self, sock: Socket, level: int, optname: int, optlen: int) -> bytes:
+        raise err(errno.EOPNOTSUPP)
+
+    def sendmsg(self, sock: Socket, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
+        """Send ``data`` (immutable: it travels by reference); return how many bytes were taken."""
+        raise err(errno.EOPNOTSUPP)
+
+    def recvmsg(self, sock: Socket, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
+        """Receive at most ``size`` bytes; fill ``msg`` in when given."""
+        raise err(errno.EOPNOTSUPP)
+
+
+class _NoOps(ProtoOps):
+    __slots__ = ()
+
+
+#: The operations of a socket whose family has not set it up yet.
+NO_OPS = _NoOps()
+
+
+class Proto:
+    """A transport protocol (struct proto): one instance each, shared by all its socks."""
+
+    __slots__ = ()
+    name = "none"
+
+    def close(self, sk: Any, deadline: int) -> None:
+        """The socket is gone; finish alone. May linger until ``deadline`` (monotonic ns; 0: do not)."""
+        raise NotImplementedError
+
+    def connect(self, sk: Any, addr: Address) -> None:
+        raise err(errno.EOPNOTSUPP)
+
+    def disconnect(self, sk: Any) -> None:
+        """connect() to AF_UNSPEC."""
+        raise err(errno.EOPNOTSUPP)
+
+    def accept(self, sk: Any, flags: int) -> Any:
+        """Return the next established child sock."""
+        raise err(errno.EOPNOTSUPP)
+
+    def shutdown(self, sk: Any, how: int) -> None:
+        """``how`` is a mask of RCV_SHUTDOWN and SEND_SHUTDOWN."""
+        raise err(errno.EOPNOTSUPP)
+
+    def ioctl(self, sk: Any, cmd: int, arg: bytes | int) -> bytes | int:
+        raise err(errno.ENOTTY)
+
+    def setsockopt(self, sk: Any, level: int, optname: int, value: bytes) -> None:
+        raise err(errno.ENOPROTOOPT)
+
+    def getsockopt(self, sk: Any, level: int, optname: int, optlen: int) -> bytes:
+        raise err(errno.ENOPROTOOPT)
+
+    def sendmsg(self, sk: Any, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
+        raise err(errno.EOPNOTSUPP)
+
+    def recvmsg(self, sk: Any, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
+        raise err(errno.EOPNOTSUPP)
+
+    def poll(self, sk: Any, table: PollTable | None) -> int:
+        """Poll bits of a datagram-like socket; protocols with states of their own override it."""
+        return sk.datagram_poll(table)  # type: ignore[no-any-return]
+
+    def hash(self, sk: Any) -> None:
+        """Make ``sk`` findable for incoming packets."""
+
+    def unhash(self, sk: Any) -> None:
+        """The opposite of `hash`; harmless when it was not hashed."""
+
+    def get_port(self, sk: Any, port: int) -> None:
+        """Reserve the local ``port`` (0: choose one) for ``sk``; EADDRINUSE when it is taken."""
+        raise err(errno.EOPNOTSUPP)
+
+
+class NetProtoFamily:
+    """A protocol family (struct net_proto_family): registered under its AF_ number."""
+
+    __slots__ = ("family", "name")
+
+    def __init__(self, family: int, name: str) -> None:
+        self.family = family
+        self.name = name
+
+    def create(self, net: Net, creds: Credentials, sock: Socket, protocol: int) -> None:
+        """Give ``sock`` its ops and its Sock. ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM as socket(2) has them."""
+        raise NotImplementedError
+
+
+class Sock:
+    """struct sock: what every protocol keeps about one socket. Families subclass it and add slots.
+
+    Queues and the wait queue are made on first use: most of 10,000 idle sockets never need them.
+    Sizes are bytes; ``rcvtimeo``, ``sndtimeo`` are ns (NEVER: none); ``linger`` is ns or None.
+    """
+
+    __slots__ = (
+        "bound_dev_if",
+        "creds",
+        "err",
+        "err_soft",
+        "error_queue",
+        "family",
+        "flags",
+        "kernel",
+        "linger",
+        "mark",
+        "net",
+        "priority",
+        "prot",
+        "protocol",
+        "rcvbuf",
+        "rcvlowat",
+        "rcvtimeo",
+        "receive_queue",
+        "reuse",
+        "reuseport",
+        "rmem_alloc",
+        "shutdown",
+        "sndbuf",
+        "sndtimeo",
+        "socket",
+        "state",
+        "type",
+        "wait_queue",
+        "wmem_alloc",
+    )
+
+    def __init__(self, net: Net, family: int, type: int, protocol: int, prot: Proto, creds: Credentials) -> None:
+        self.net = net
+        self.kernel: Kernel = net.kernel
+        self.family = family
+        self.type = type
+        self.protocol = protocol
+        self.prot = prot
+        self.creds = creds
+        self.socket: Socket | None = None
+        self.state = 7  # TCP_CLOSE: the "nothing yet" of every protocol
+        self.wait_queue: WaitQueue | None = None
+        self.receive_queue: deque[SkBuff] | None = None
+        self.error_queue: deque[SkBuff] | None = None
+        self.rcvbuf = SK_RMEM_DEFAULT
+        self.sndbuf = SK_WMEM_DEFAULT
+        self.rmem_alloc = self.wmem_alloc = 0
+        self.err = self.err_soft = self.shutdown = self.flags = 0
+        self.reuse = self.reuseport = False
+        self.bound_dev_if = self.mark = self.priority = 0
+        self.rcvlowat = 1
+        self.linger: int | None = None
+        self.rcvtimeo = self.sndtimeo = NEVER
+
+    # -- waiting -----------------------------------------------------------------------------------------
+
+    def sleep_queue(self) -> WaitQueue:
+        """The wait queue, made on first use (sk_sleep)."""
+        queue = self.wait_queue
+        if queue is None:
+            queue = self.wait_queue = WaitQueue()
+        return queue
+
+    def wait(self, deadline: int, exclusive: bool = False) -> bool:
+        """Give the lock up until something happens to this socket or ``deadline`` (monotonic ns) passes.
+
+        False when the deadline has passed. Wake-ups may be spurious: look at the condition again.
+        """
+        queue = self.wait_queue
+        if queue is None:
+            queue = self.wait_queue = WaitQueue()
+        return self.kernel.sleeper().wait_on(queue, deadline, exclusive)
+
+    def rcv_deadline(self, flags: int) -> int:
+        """When a receive that starts now gives up: 0 with MSG_DONTWAIT, else by SO_RCVTIMEO (sock_rcvtimeo)."""
+        if flags & MSG_DONTWAIT:
+            return 0
+        timeo = self.rcvtimeo
+        return timeo if timeo == NEVER else self.kernel.clock_ns() + timeo
+
+    def snd_deadline(self, flags: int) -> int:
+        """The same for a send, by SO_SNDTIMEO (sock_sndtimeo)."""
+        if flags & MSG_DONTWAIT:
+            return 0
+        timeo = self.sndtimeo
+        return timeo if timeo == NEVER else self.kernel.clock_ns() + timeo
+
+    # -- telling those who wait --------------------------------------------------------------------------
+
+    def data_ready(self) -> None:
+        """There is something to read (sk_data_ready)."""
+        queue = self.wait_queue
+        if queue is not None and queue.entries:
+            queue.wake(WAKE_READABLE)
+
+    def write_space(self) -> None:
+        """There is room to write (sk_write_space)."""
+        queue = self.wait_queue
+        if queue is not None and queue.entries:
+            queue.wake(WAKE_WRITABLE)
+
+    def state_change(self) -> None:
+        """Connected, shut down or closed (sk_state_change): everybody looks again."""
+        queue = self.wait_queue
+        if queue is not None and queue.entries:
+            queue.wake_all(WAKE_STATE)
+
+    def error_report(self) -> None:
+        """``err`` or the error queue changed (sk_error_report)."""
+        queue = self.wait_queue
+        if queue is not None and queue.entries:
+            queue.wake_all(WAKE_READABLE | EPOLLERR | EPOLLPRI)
+
+    def add_wait(self, entry: WaitEntry) -> None:
+        self.sleep_queue().add(entry)
+
+    # -- errors ------------------------------------------------------------------------------------------
+
+    def set_error(self, number: int) -> None:
+        """Let the next call on this socket fail with errno ``number``, and wake those who wait for one."""
+        self.err = number
+        self.error_report()
+
+    def take_error(self) -> int:
+        """Return and clear the pending error (sock_error): SO_ERROR and every blocking call do this."""
+        number = self.err
+        self.err = 0
+        return number
+
+    def raise_error(self) -> None:
+        """Raise the pending error, if there is one."""
+        if self.err:
+            raise err(self.take_error())
+
+    # -- datagrams ---------------------------------------------------------------------------------------
+
+    def datagram_poll(self, table: PollTable | None) -> int:
+        """Poll bits of a socket that queues datagrams (datagram_poll)."""
+        if table is not None:
+            table.wait(self.sleep_queue())
+        mask = 0
+        if self.err or self.error_queue:
+            mask |= EPOLLERR
+        if self.shutdown & RCV_SHUTDOWN:
+            mask |= EPOLLIN | EPOLLRDNORM | 0x2000  # EPOLLRDHUP
+        if self.shutdown == SHUTDOWN_MASK:
+            mask |= EPOLLHUP
+        if self.receive_queue:
+            mask |= EPOLLIN | EPOLLRDNORM
+        if self.wmem_alloc < self.sndbuf:
+            mask |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND
+        return mask

@@ -1,0 +1,176 @@
+"""Softirqs: the work that packets cause, done by whoever leaves the kernel.
+
+Process context (a system call) queues packets and raises a softirq; `Softirq.run` is called on the way out,
+while the kernel lock is still held, and runs to completion. There is no thread of its own and no recursion: a
+packet that causes another one queues it, and the loop here takes it up.
+
+`SoftnetData` is what Linux keeps per CPU: the backlog that non-NAPI drivers feed by netif_rx, the NAPI poll
+list, and the queues that wait for net_tx_action. Budgets are Linux's: a poll may handle ``weight`` packets
+(64), one run of NET_RX ``netdev_budget`` (300), and a run that is still busy after MAX_RESTART rounds leaves
+the rest to the next time somebody enters or is about to sleep (Linux: ksoftirqd).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.contain import ErrorReporter
+    from pysock.core.skbuff import SkBuff
+
+NET_TX_SOFTIRQ = 1
+NET_RX_SOFTIRQ = 2
+
+NET_RX_SUCCESS = 0
+NET_RX_DROP = 1
+
+NAPI_POLL_WEIGHT = 64
+NETDEV_BUDGET = 300
+NETDEV_MAX_BACKLOG = 1000
+MAX_RESTART = 10
+
+
+class NapiStruct:
+    """A device's poll function on the poll list. ``poll(budget)`` returns how many packets it handled;
+    less than ``budget`` means that it called `napi_complete_done` (or has nothing left).
+
+    ``owner`` names the driver in error reports.
+    """
+
+    __slots__ = ("owner", "poll", "scheduled", "softnet", "weight")
+
+    def __init__(self, softnet: SoftnetData, poll: Callable[[int], int], weight: int, owner: str) -> None:
+        self.softnet = softnet
+        self.poll = poll
+        self.weight = weight
+        self.owner = owner
+        self.scheduled = False
+
+    def schedule(self) -> bool:
+        """napi_schedule(): queue for polling; False when it is queued already."""
+        if self.scheduled:
+            return False
+        self.scheduled = True
+        self.softnet.poll_list.append(self)
+        self.softnet.raise_softirq(NET_RX_SOFTIRQ)
+        return True
+
+    def complete_done(self, work_done: int) -> bool:
+        """napi_complete_done(): leave the poll list; the driver re-enables its interrupts after this."""
+        self.scheduled = False
+        return True
+
+
+class SoftnetData:
+    """The per-kernel packet queues and their counters (/proc/net/softnet_stat)."""
+
+    __slots__ = (
+        "_backlog_poll",
+        "dropped",
+        "input_pkt_queue",
+        "max_backlog",
+        "output_queue",
+        "pending",
+        "poll_list",
+        "processed",
+        "receive",
+        "report",
+        "running",
+        "time_squeeze",
+    )
+
+    def __init__(self, receive: Callable[[SkBuff], int], report: ErrorReporter) -> None:
+        self.input_pkt_queue: deque[SkBuff] = deque()
+        self.poll_list: deque[NapiStruct] = deque()
+        self.output_queue: deque[Callable[[], None]] = deque()
+        self.max_backlog = NETDEV_MAX_BACKLOG
+        self.pending = 0
+        self.running = False
+        self.processed = 0
+        self.dropped = 0
+        self.time_squeeze = 0
+        self.receive = receive
+        self.report = report
+
+    def raise_softirq(self, number: int) -> None:
+        self.pending |= number
+
+    def netif_rx(self, skb: SkBuff) -> int:
+        """Queue a received packet on the backlog: NET_RX_SUCCESS, or NET_RX_DROP when it is full."""
+        queue = self.input_pkt_queue
+        if len(queue) >= self.max_backlog:
+            self.dropped += 1
+            return NET_RX_DROP
+        queue.append(skb)
+        self.pending |= NET_RX_SOFTIRQ
+        return NET_RX_SUCCESS
+
+    def run(self) -> None:
+        """do_softirq(): called with the kernel lock held whenever ``pending`` is set."""
+        if self.running:
+            return  # a handler left the kernel: the loop below takes up what it queued
+        self.running = True
+        try:
+            restarts = 0
+            while self.pending:
+                pending = self.pending
+                self.pending = 0
+                if pending & NET_TX_SOFTIRQ:
+                    self._net_tx_action()
+                if pending & NET_RX_SOFTIRQ:
+                    self._net_rx_action()
+                    restarts += 1
+                    if restarts == MAX_RESTART:
+                        break
+        finally:
+            self.running = False
+
+    def run_pending(self) -> None:
+        """Let packets move in the middle of a call that would otherwise have to wait for them."""
+        if self.pending:
+            self.run()
+
+    def _net_rx_action(self) -> None:
+        budget = NETDEV_BUDGET
+        queue = self.input_pkt_queue
+        receive = self.receive
+        popleft = queue.popleft
+        while True:
+            # The backlog is polled like a device of weight 64 (process_backlog).
+            quota = NAPI_POLL_WEIGHT
+            while queue and quota:
+                quota -= 1
+                receive(popleft())
+            done = NAPI_POLL_WEIGHT - quota
+            self.processed += done
+            budget -= done
+            if self.poll_list:
+                budget -= self._poll_one()
+            elif not queue:
+                return
+            if budget <= 0:
+                self.time_squeeze += 1
+                self.pending |= NET_RX_SOFTIRQ
+                return
+
+    def _poll_one(self) -> int:
+        napi = self.poll_list.popleft()
+        try:
+            work = napi.poll(napi.weight)
+        except Exception as exc:
+            napi.scheduled = False
+            self.report.report(napi.owner, "poll", exc)
+            return 1
+        self.processed += work
+        if napi.scheduled:
+            # Not completed: it goes to the end of the list, behind the other devices.
+            self.poll_list.append(napi)
+        return max(work, 1)
+
+    def _net_tx_action(self) -> None:
+        queue = self.output_queue
+        for _ in range(len(queue)):
+            queue.popleft()()

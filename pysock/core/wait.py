@@ -1,0 +1,267 @@
+"""Waiting: the only place in pysock where a thread stops.
+
+The model, which is Linux's:
+
+* A `WaitQueue` is a list of entries. `WaitQueue.wake` calls each entry's function with the poll bits that
+  became true. A sleeping thread, a poll table and an epoll item are three kinds of entry.
+* Whoever waits holds the kernel lock, finds its condition false, and calls `Sleeper.wait_on`: the thread is
+  entered in the queue *before* the lock is given up, so no wake-up is lost. Wake-ups may be spurious; the
+  caller looks at its condition again.
+* Wake-ups are collected in ``kernel.wakeups`` and delivered after the lock is released: a thread that is woken
+  while its waker still holds the lock would only run into it.
+
+A thread parks in three steps, because handing the interpreter over costs more than the stack does: it yields
+twice (enough when the waker is about to run), then sleeps in ``poll`` on an eventfd of its own. Python signal
+handlers run while it sleeps and their exceptions come out of the wait.
+
+While threads sleep in real time, one of them (the keeper) sleeps no longer than until the next timer, and so
+runs the timers of everybody. In virtual time, the last thread to go to sleep moves the clock instead.
+
+Not here: any condition, any policy, any file. Those belong to the callers.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from typing import TYPE_CHECKING
+
+from pysock.core.clock import NEVER, NSEC_PER_MSEC, VirtualClock
+from pysock.core.timer import Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.kernel import Kernel
+
+# Taken before anybody patches these modules.
+_poll = select.poll
+_POLLIN = select.POLLIN
+_sched_yield = os.sched_yield
+_eventfd = os.eventfd
+_eventfd_read = os.eventfd_read
+_eventfd_write = os.eventfd_write
+_EVENTFD_FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
+_close = os.close
+
+#: How long (ms of real time) virtual time waits for a thread that seems to run but does not enter the kernel:
+#: it may be blocked where pysock cannot see it (Thread.join, a queue).
+VIRTUAL_GRACE_MS = 20
+
+
+class WaitEntry:
+    """One place in a wait queue. ``func(key)`` is called under the kernel lock with the poll bits; it must not block.
+
+    An ``exclusive`` entry takes the wake-up for itself: after the first one whose function returns True,
+    later exclusive entries are left alone (wake-one, as accept() and EPOLLEXCLUSIVE use it).
+    """
+
+    __slots__ = ("exclusive", "func")
+
+    def __init__(self, func: Callable[[int], bool], exclusive: bool = False) -> None:
+        self.func = func
+        self.exclusive = exclusive
+
+
+class WaitQueue:
+    """wait_queue_head: entries in the order of their arrival, non-exclusive ones first."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: list[WaitEntry] = []
+
+    def add(self, entry: WaitEntry) -> None:
+        if entry.exclusive:
+            self.entries.append(entry)
+        else:
+            self.entries.insert(0, entry)
+
+    def remove(self, entry: WaitEntry) -> None:
+        """Take ``entry`` out; not being there is fine (the queue may have been detached)."""
+        entries = self.entries
+        if entry in entries:
+            entries.remove(entry)
+
+    def wake(self, key: int) -> None:
+        """Tell every non-exclusive entry, and one exclusive one, that the poll bits ``key`` became true."""
+        entries = self.entries
+        if not entries:
+            return
+        for entry in entries[:]:
+            if entry.func(key) and entry.exclusive:
+                return
+
+    def wake_all(self, key: int) -> None:
+        """Tell every entry, exclusive or not (wake_up_all: hang-up and errors concern everybody)."""
+        for entry in self.entries[:]:
+            entry.func(key)
+
+
+class Sleeper:
+    """One thread's ability to sleep in one Kernel: its flag, its eventfd and its place in wait queues."""
+
+    __slots__ = ("_fd", "_poller", "entry", "exclusive_entry", "kernel", "parked", "queued", "real_fds", "timer", "woken")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.woken = False
+        self.parked = False
+        self.queued = False
+        self.entry = WaitEntry(self._wake)
+        self.exclusive_entry = WaitEntry(self._wake, True)
+        self.timer = Timer(self._timeout)
+        self.real_fds: tuple[int, ...] = ()
+        self._fd = -1
+        self._poller: select.poll | None = None
+
+    def _wake(self, key: int) -> bool:
+        if self.queued or self.woken:
+            return False
+        self.queued = True
+        self.kernel.wakeups.append(self)
+        return True
+
+    def _timeout(self) -> None:
+        self._wake(0)
+
+    def ring(self) -> None:
+        """Deliver a wake-up. Called without the kernel lock, from any thread."""
+        self.queued = False
+        self.woken = True
+        if self.parked:
+            _eventfd_write(self._fd, 1)
+
+    def wait_on(
+        self,
+        queue: WaitQueue | None,
+        deadline: int = NEVER,
+        exclusive: bool = False,
+        real_fds: tuple[int, ...] = (),
+    ) -> bool:
+        """Sleep until ``queue`` is woken, ``deadline`` (monotonic ns) passes, or for no reason.
+
+        ``real_fds`` are descriptors of the operating system that wake this thread too, when they become readable.
+        Called and left with the kernel lock held (once). False when the deadline has passed.
+        """
+        kernel = self.kernel
+        entry = self.exclusive_entry if exclusive else self.entry
+        self.woken = False
+        self.real_fds = real_fds
+        if queue is not None:
+            queue.add(entry)
+        try:
+            kernel.leave()
+            try:
+                if kernel.clock.virtual:
+                    self._park_virtual(deadline)
+                else:
+                    self._park(deadline)
+            finally:
+                kernel.acquire()
+        finally:
+            if queue is not None:
+                queue.remove(entry)
+        now = kernel.tick()
+        return self.woken or now < deadline
+
+    # -- real time ---------------------------------------------------------------------------------------
+
+    def _park(self, deadline: int) -> None:
+        if self.woken:
+            return
+        _sched_yield()
+        if self.woken:
+            return
+        _sched_yield()
+        if self.woken:
+            return
+        kernel = self.kernel
+        until = deadline
+        if kernel.keeper is None:
+            kernel.keeper = self
+        keeper = kernel.keeper is self
+        if keeper and kernel.timers.next_expiry < until:
+            until = kernel.timers.next_expiry
+        if until == NEVER:
+            timeout = None
+        else:
+            # Rounded up: a poll that returns a little early would only come back here.
+            timeout = max(0, (until - kernel.clock.monotonic_ns() + NSEC_PER_MSEC - 1) // NSEC_PER_MSEC)
+        kernel.parked.append(self)
+        try:
+            self._sleep(timeout)
+        finally:
+            kernel.parked.remove(self)
+            if keeper:
+                kernel.keeper = None
+                if kernel.timers.next_expiry != NEVER and kernel.parked:
+                    kernel.parked[0].ring()  # somebody else keeps the timers now
+
+    def _sleep(self, timeout_ms: int | None) -> None:
+        poller = self._poller
+        if poller is None:
+            self._fd = _eventfd(0, _EVENTFD_FLAGS)
+            poller = self._poller = _poll()
+            poller.register(self._fd, _POLLIN)
+        for fd in self.real_fds:
+            poller.register(fd, _POLLIN)
+        self.parked = True
+        try:
+            if not self.woken and any(fd != self._fd for fd, _ in poller.poll(timeout_ms)):
+                self.woken = True  # a real descriptor
+        finally:
+            self.parked = False
+            for fd in self.real_fds:
+                poller.unregister(fd)
+        try:
+            _eventfd_read(self._fd)
+        except BlockingIOError:
+            pass
+
+    # -- virtual time ------------------------------------------------------------------------------------
+
+    def _park_virtual(self, deadline: int) -> None:
+        kernel = self.kernel
+        clock = kernel.clock
+        assert isinstance(clock, VirtualClock)
+        kernel.parked.append(self)
+        try:
+            if deadline != NEVER:
+                kernel.acquire()
+                kernel.timers.mod_timer(self.timer, deadline)
+                kernel.leave()
+            while not self.woken:
+                if len(kernel.parked) >= kernel.participants:
+                    if self.real_fds:
+                        self._sleep(0)  # what is ready now comes before any jump of the clock
+                        if self.woken:
+                            break
+                    if not kernel.advance():
+                        self._sleep(None)  # nothing will ever happen here: only a signal or another thread
+                    continue
+                seen = kernel.entries
+                self._sleep(VIRTUAL_GRACE_MS)
+                if not self.woken and kernel.entries == seen:
+                    kernel.advance()
+        finally:
+            kernel.parked.remove(self)
+            if deadline != NEVER:
+                kernel.timers.del_timer(self.timer)
+
+    def __del__(self) -> None:
+        # The thread that owned this sleeper is gone.
+        kernel = self.kernel
+        if kernel.clock.virtual:
+            kernel.participants -= 1
+            if kernel.parked:
+                kernel.parked[0].ring()
+        if self._fd >= 0:
+            _close(self._fd)
+
+
+class Sleepers(threading.local):
+    """The calling thread's `Sleeper`, made at its first wait."""
+
+    mine: Sleeper | None = None

@@ -1,0 +1,18 @@
+"""The plugin that brings pysock's own drivers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pysock.drivers.dummy import DummyDriver
+from pysock.drivers.loopback import LoopbackDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.device_ops import Driver
+
+
+def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
+    register(LoopbackDriver())
+    register(DummyDriver())

@@ -1,0 +1,244 @@
+"""What UDP, ping and raw sockets share (net/ipv4/datagram.c, net/core/datagram.c): connecting without a handshake, the receive
+queue, waiting for it, shutting down.
+
+A `DatagramSock` keeps the datagrams it was given in ``receive_queue`` with their data at what the program reads and
+``network_header`` still set: addresses and control messages are read from there when somebody asks. Their truesize is charged
+to ``rmem_alloc``; whoever takes one off the queue goes through `uncharge`.
+
+What a socket remembers of the ways it sends (`flows`) is forgotten by `reset_flows` whenever something it was made from changes.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from pysock.core.errors import err
+from pysock.core.sock import (
+    RCV_SHUTDOWN,
+    SOCK_BROADCAST,
+    SOCK_TIMESTAMP,
+    Address,
+    MsgHdr,
+    Proto,
+)
+from pysock.core.skb_data import skb_copy_bits
+from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb, kfree_skb
+from pysock.families.inet import ip_error, route
+from pysock.families.inet.addr import ANY, is_multicast, parse
+from pysock.families.inet.fib import RTN_BROADCAST
+from pysock.families.inet.inet_sock import InetSock
+from pysock.uapi.ioctl import SIOCINQ, SIOCOUTQ
+from pysock.uapi.socket import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC
+from pysock.uapi.tcp import TCP_CLOSE, TCP_ESTABLISHED
+
+if TYPE_CHECKING:
+    from pysock.core.capability import Credentials
+    from pysock.core.net import Net
+    from pysock.families.inet.route import Rtable
+
+    #: See udp_output.make_flow.
+    Flow = tuple[Any, ...]
+
+
+class DatagramSock(InetSock):
+    """``flows`` maps an address tuple (None: the connected peer) to how datagrams get there. ``addr_locked`` and ``port_locked``
+    say that the program chose them (SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK), so a disconnect leaves them alone. ``mc_addr`` is
+    IP_MULTICAST_IF's address."""
+
+    __slots__ = ("addr_locked", "flows", "mc_addr", "port_locked")
+
+    def __init__(self, net: Net, family: int, type: int, protocol: int, prot: Proto, creds: Credentials) -> None:
+        InetSock.__init__(self, net, family, type, protocol, prot, creds)
+        self.flows: dict[Address, Flow] = {}
+        self.mc_addr = ANY
+        self.addr_locked = self.port_locked = False
+
+    def reset_flows(self) -> None:
+        """An option, the name or the peer changed (sk_dst_reset)."""
+        self.flows.clear()
+        self.dst = None
+
+
+class DatagramProto(Proto):
+    """The API half that the three protocols have in common. They override `name_of`, and what else they do differently."""
+
+    __slots__ = ()
+
+    def name_of(self, sk: Any, skb: SkBuff) -> Address:
+        """Where a queued datagram came from, as recvfrom tells it."""
+        raise NotImplementedError
+
+    def receive_control(self, sk: Any, skb: SkBuff, msg: MsgHdr) -> None:
+        """Append the control messages that the socket asked for."""
+
+    def autobind(self, sk: Any) -> None:
+        """inet_autobind(): EAGAIN when no port is left."""
+        if not sk.sport:
+            try:
+                self.get_port(sk, 0)
+            except OSError as exc:
+                raise err(errno.EAGAIN) from exc
+
+    def connect(self, sk: Any, addr: Address) -> None:
+        """Fix the peer (ip4_datagram_connect). ENETUNREACH and other errors of routing; EACCES for a broadcast address without
+        SO_BROADCAST; EAGAIN when a port is needed and none is left."""
+        daddr, dport = parse(addr)
+        self.autobind(sk)
+        sk.reset_flows()
+        oif, saddr = sk.bound_dev_if, sk.saddr
+        if is_multicast(daddr):
+            oif = oif or sk.mc_index
+            if saddr == ANY:
+                saddr = sk.mc_addr
+        try:
+            rt = route.output(sk.inet, daddr, saddr, oif)
+        except OSError as exc:
+            if exc.errno == errno.ENETUNREACH:
+                sk.inet.mibs.ip.OutNoRoutes += 1
+            raise
+        if rt.type == RTN_BROADCAST and not sk.flags & SOCK_BROADCAST:
+            raise err(errno.EACCES)
+        self.unhash(sk)
+        self.set_peer(sk, rt, dport)
+        self.hash(sk)
+
+    @staticmethod
+    def set_peer(sk: Any, rt: Rtable, dport: int) -> None:
+        if sk.saddr == ANY:
+            sk.saddr = rt.saddr
+        if sk.rcv_saddr == ANY:
+            sk.rcv_saddr = rt.saddr
+        sk.daddr = rt.daddr
+        sk.dport = dport
+        sk.state = TCP_ESTABLISHED
+        sk.ip_id = sk.inet.ids.getrandbits(16)
+        sk.dst = rt
+
+    def disconnect(self, sk: Any) -> None:
+        """connect() to AF_UNSPEC: forget the peer, and what name the program did not choose itself (__udp_disconnect)."""
+        self.unhash(sk)
+        sk.reset_flows()
+        sk.state = TCP_CLOSE
+        sk.daddr = ANY
+        sk.dport = 0
+        if not sk.addr_locked:
+            sk.saddr = sk.rcv_saddr = ANY
+        if sk.port_locked:
+            self.hash(sk)
+        else:
+            sk.sport = 0
+
+    def shutdown(self, sk: Any, how: int) -> None:
+        """Sending fails with EPIPE, a blocking receive finds the end; what still arrives is queued all the same. ENOTCONN
+        without a peer, and yet it counts (inet_shutdown)."""
+        sk.shutdown |= how
+        if sk.state == TCP_CLOSE:
+            sk.state_change()
+            raise err(errno.ENOTCONN)
+
+    def close(self, sk: Any, deadline: int) -> None:
+        """Gone at once: queued datagrams with it, whatever SO_LINGER says."""
+        self.unhash(sk)
+        sk.shutdown = 3
+        sk.flows.clear()
+        sk.dst = None
+        purge(sk)
+        ip_error.purge(sk)
+        if sk.mc_list:
+            from pysock.families.inet import igmp
+
+            igmp.leave_all(sk)
+
+    def ioctl(self, sk: Any, cmd: int, arg: bytes | int) -> bytes | int:
+        """SIOCINQ: bytes in the first datagram; SIOCOUTQ: bytes of buffer on their way out. ENOTTY for others."""
+        if cmd == SIOCINQ:
+            value: int = sk.receive_queue[0].len if sk.receive_queue else 0
+        elif cmd == SIOCOUTQ:
+            value = sk.wmem_alloc
+        else:
+            raise err(errno.ENOTTY)
+        return value if isinstance(arg, int) else value.to_bytes(4, "little")
+
+    def recvmsg(self, sk: Any, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
+        """Take the first datagram, or look at it with MSG_PEEK; what ``size`` cuts off is lost and MSG_TRUNC says so.
+
+        With MSG_TRUNC in ``flags`` the whole datagram is returned, longer than ``size``: the caller copies what fits and reports
+        the length. MSG_ERRQUEUE reads the error queue instead. EAGAIN; the pending error of the socket; EOPNOTSUPP for MSG_OOB.
+        """
+        if flags & MSG_ERRQUEUE:
+            return ip_error.recv_error(sk, size, flags, msg)
+        if flags & MSG_OOB:
+            raise err(errno.EOPNOTSUPP)
+        skb = self.wait_for_datagram(sk, flags)
+        if skb is None:
+            return b""
+        n = skb.len
+        frags = skb.frags
+        if skb.data_len == n and len(frags) == 1:
+            whole = frags[0]
+            data = whole if type(whole) is bytes else bytes(whole)
+        else:
+            data = skb_copy_bits(skb, 0, n)
+        if msg is not None:
+            msg.name = self.name_of(sk, skb)
+            if sk.cmsg_flags or sk.flags:
+                self.receive_control(sk, skb, msg)
+            if n > size:
+                msg.flags |= MSG_TRUNC
+        if not flags & MSG_PEEK:
+            uncharge(sk, skb)
+            self.consumed(sk)
+        return data if n <= size or flags & MSG_TRUNC else data[:size]
+
+    def consumed(self, sk: Any) -> None:
+        """A program took a datagram: the place to count it."""
+
+    def wait_for_datagram(self, sk: Any, flags: int) -> SkBuff | None:
+        """The first datagram, off the queue unless MSG_PEEK (__skb_recv_datagram); None at the end after a shutdown."""
+        deadline = None
+        while True:
+            if sk.err:
+                raise err(sk.take_error())
+            queue = sk.receive_queue
+            if queue:
+                return queue[0] if flags & MSG_PEEK else queue.popleft()  # type: ignore[no-any-return]
+            if flags & MSG_DONTWAIT:
+                raise err(errno.EAGAIN)
+            if sk.shutdown & RCV_SHUTDOWN:
+                return None
+            if deadline is None:
+                deadline = sk.rcv_deadline(flags)
+            if not sk.wait(deadline, True) and not sk.receive_queue:
+                raise err(errno.EAGAIN)
+
+
+def queue_rcv(sk: DatagramSock, skb: SkBuff) -> bool:
+    """Queue a datagram for the program (sock_queue_rcv_skb); False, and it is freed, when the buffer is full."""
+    if sk.rmem_alloc > sk.rcvbuf:
+        kfree_skb(skb, "SOCKET_RCVBUFF")
+        return False
+    sk.rmem_alloc += SKB_OVERHEAD + len(skb.head) + skb.data_len
+    if sk.flags & SOCK_TIMESTAMP and not skb.tstamp:
+        skb.tstamp = sk.kernel.clock.time_ns()
+    queue = sk.receive_queue
+    if queue is None:
+        queue = sk.receive_queue = deque()
+    queue.append(skb)
+    sk.data_ready()
+    return True
+
+
+def uncharge(sk: DatagramSock, skb: SkBuff) -> None:
+    """Free a datagram that was taken off the queue, and give its room back."""
+    sk.rmem_alloc -= SKB_OVERHEAD + len(skb.head) + skb.data_len
+    consume_skb(skb)
+
+
+def purge(sk: DatagramSock) -> None:
+    """Free what nobody will read."""
+    queue = sk.receive_queue
+    sk.receive_queue = None
+    for skb in queue or ():
+        uncharge(sk, skb)

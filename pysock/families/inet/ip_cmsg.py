@@ -1,0 +1,132 @@
+"""Control messages at level SOL_IP, in both directions (ip(7): ip_cmsg_recv, ip_cmsg_send).
+
+Received ones are read from the datagram's own headers when the program receives; nothing is prepared before.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pysock.core.capability import CAP_NET_ADMIN
+from pysock.core.errors import err
+from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
+from pysock.core.skb_data import skb_copy_bits
+from pysock.families.inet.addr import ANY, is_multicast
+from pysock.families.inet.fib import RTN_BROADCAST
+from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
+from pysock.uapi.in_ import IP_ORIGDSTADDR, IP_PKTINFO, IP_RETOPTS, IP_TOS, IP_TTL
+from pysock.uapi.sockaddr import SOCKADDR_IN
+from pysock.uapi.socket import (
+    AF_INET,
+    SCM_CREDENTIALS,
+    SCM_RIGHTS,
+    SCM_TIMESTAMP,
+    SCM_TIMESTAMPNS,
+    SO_MARK,
+    SOL_IP,
+    SOL_SOCKET,
+)
+
+if TYPE_CHECKING:
+    from typing import Final
+
+    from pysock.core.sock import MsgHdr
+    from pysock.core.skbuff import SkBuff
+    from pysock.families.inet.inet_sock import InetSock
+
+#: struct in_pktinfo: ipi_ifindex, ipi_spec_dst, ipi_addr
+IN_PKTINFO: Final = Struct("=i4s4s")
+_INT: Final = Struct("=i")
+_TIME: Final = Struct("=qq")
+
+
+class SendParams:
+    """What a sendmsg may say about one datagram (struct ipcm_cookie). None and -1: as the socket has it."""
+
+    __slots__ = ("mark", "oif", "saddr", "tos", "ttl")
+
+    def __init__(self, oif: int) -> None:
+        self.oif = oif
+        self.saddr = ANY
+        self.ttl = self.tos = self.mark = -1
+
+
+def parse_send(sk: InetSock, control: list[tuple[int, int, bytes]], params: SendParams) -> None:
+    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one, EPERM for SO_MARK without
+    CAP_NET_ADMIN; those of other protocols are ignored."""
+    for level, kind, data in control:
+        if level == SOL_IP:
+            _parse_ip(kind, data, params)
+        elif level == SOL_SOCKET:
+            if kind == SO_MARK:
+                if not sk.creds.capable(CAP_NET_ADMIN):
+                    raise err(errno.EPERM)
+                params.mark = _number(data)
+            elif kind not in (SCM_RIGHTS, SCM_CREDENTIALS):
+                raise err(errno.EINVAL)
+
+
+def _parse_ip(kind: int, data: bytes, params: SendParams) -> None:
+    if kind == IP_PKTINFO:
+        if len(data) != IN_PKTINFO.size:
+            raise err(errno.EINVAL)
+        ifindex, spec_dst, _ = IN_PKTINFO.unpack(data)
+        if ifindex:
+            params.oif = ifindex
+        params.saddr = spec_dst
+    elif kind == IP_TTL:
+        params.ttl = _number(data)
+        if not 1 <= params.ttl <= 255:
+            raise err(errno.EINVAL)
+    elif kind == IP_TOS:
+        params.tos = data[0] if len(data) == 1 else _number(data)
+        if not 0 <= params.tos <= 255:
+            raise err(errno.EINVAL)
+    elif kind != IP_RETOPTS:
+        raise err(errno.EINVAL)
+
+
+def _number(data: bytes) -> int:
+    if len(data) != _INT.size:
+        raise err(errno.EINVAL)
+    value: int = _INT.unpack(data)[0]
+    return value
+
+
+def receive(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
+    """Append what the socket asked for about ``skb``: SO_TIMESTAMP, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR.
+
+    ``ports`` says that the transport header starts with two ports.
+    """
+    control = msg.control
+    if sk.flags & SOCK_TIMESTAMP:
+        seconds, rest = divmod(skb.tstamp or sk.kernel.clock.time_ns(), 1_000_000_000)
+        if sk.flags & SOCK_RCVTSTAMPNS:
+            control.append((SOL_SOCKET, SCM_TIMESTAMPNS, _TIME.pack(seconds, rest)))
+        else:
+            control.append((SOL_SOCKET, SCM_TIMESTAMP, _TIME.pack(seconds, rest // 1000)))
+    wanted = sk.cmsg_flags
+    if not wanted:
+        return
+    header = skb_copy_bits(skb, skb.network_header - skb.data, 20)
+    if wanted & CMSG_PKTINFO:
+        control.append((SOL_IP, IP_PKTINFO, _pktinfo(sk, skb, header[16:20])))
+    if wanted & CMSG_TTL:
+        control.append((SOL_IP, IP_TTL, _INT.pack(header[8])))
+    if wanted & CMSG_TOS:
+        control.append((SOL_IP, IP_TOS, header[1:2]))
+    if wanted & CMSG_ORIGDSTADDR and ports:
+        port = skb_copy_bits(skb, skb.transport_header - skb.data + 2, 2)
+        control.append((SOL_IP, IP_ORIGDSTADDR, SOCKADDR_IN.pack(AF_INET, port, header[16:20])))
+
+
+def _pktinfo(sk: InetSock, skb: SkBuff, daddr: bytes) -> bytes:
+    """Where it came in, our address for an answer, and the address in the header (ipv4_pktinfo_prepare)."""
+    local = daddr
+    dev = skb.dev
+    entry = sk.inet.fib.lookup(daddr)
+    if is_multicast(daddr) or (entry is not None and entry.type == RTN_BROADCAST) or daddr == b"\xff\xff\xff\xff":
+        local = next((e.prefsrc for e in sk.inet.fib.local.entries() if e.dev is dev and e.plen == 32), ANY)
+    return IN_PKTINFO.pack(dev.ifindex if dev is not None else 0, local, daddr)

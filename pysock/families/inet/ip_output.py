@@ -1,0 +1,163 @@
+"""IP output: from a transport's segment to the device (RFC 791, net/ipv4/ip_output.c).
+
+`queue_xmit` is the path of connected sockets: everything constant in the header (version, TOS, TTL, protocol, addresses, and
+their checksum) is computed once a route and kept on the socket; a packet adds its length, its identification and the rest of
+the sum. `push_pending` style sends of datagram sockets and ICMP go through `send_datagram`.
+
+An IPv4 length of 0 on a super-segment means "longer than the field can say" (BIG TCP, as Linux since 6.3): such packets exist
+only between hosts whose devices take them whole.
+"""
+
+from __future__ import annotations
+
+import errno
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pysock.core.errors import err
+from pysock.core.skbuff import SkBuff, consume_skb
+from pysock.families.inet import route
+from pysock.families.inet.addr import is_multicast
+from pysock.families.inet.route import Rtable
+from pysock.uapi.if_ether import ETH_P_IP
+from pysock.wire.ipv4 import DF
+
+if TYPE_CHECKING:
+    from pysock.families.inet.inet_sock import InetSock
+    from pysock.families.inet.net import InetNet
+
+#: version+IHL and TOS | total length | identification | flags, TTL, protocol | checksum | addresses
+_pack = Struct("!2sHH4sH8s").pack
+HEADER_LEN = 20
+IP_PMTUDISC_DONT = 0
+IP_PMTUDISC_DO = 2
+IP_PMTUDISC_PROBE = 3
+
+
+def build_header_template(
+    protocol: int, tos: int, ttl: int, frag: int, saddr: bytes, daddr: bytes
+) -> tuple[bytes, bytes, bytes, int]:
+    """The constant parts of a header and the sum of their words: (first two bytes, flags to protocol, addresses, sum)."""
+    first = bytes((0x45, tos))
+    middle = bytes((frag >> 8, frag & 0xFF, ttl, protocol))
+    addresses = saddr + daddr
+    words = first + middle + addresses
+    total = sum((words[i] << 8) | words[i + 1] for i in range(0, len(words), 2))
+    return first, middle, addresses, total
+
+
+def rebuild_route(sk: InetSock) -> Rtable:
+    """Route a connected socket anew and recompute its header template (inet_sk_rebuild_header)."""
+    inet = sk.inet
+    rt = route.output(inet, sk.daddr, sk.saddr, sk.bound_dev_if)
+    sk.dst = rt
+    ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
+    frag = 0 if sk.pmtudisc == IP_PMTUDISC_DONT else DF
+    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, frag, sk.saddr, sk.daddr)
+    return rt
+
+
+def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
+    """ip_queue_xmit(): put the IP header of a connected socket in front of ``skb`` and send it. 0, or a negative errno."""
+    inet = sk.inet
+    rt = sk.dst
+    header = sk.ip_header
+    if rt is None or header is None or rt.generation != inet.fib.generation:
+        try:
+            rt = rebuild_route(sk)
+        except OSError as exc:
+            inet.mibs.ip.OutNoRoutes += 1
+            consume_skb(skb)
+            return -(exc.errno or errno.ENETUNREACH)
+        header = sk.ip_header
+        assert header is not None
+    first, middle, addresses, total = header
+    length = skb.len + HEADER_LEN
+    skb.len = length
+    if length > 0xFFFF:
+        length = 0
+    ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
+    hh = rt.hh
+    inet.mibs.ip.OutRequests += 1
+    if hh is None or (skb.len > rt.mtu and not skb.gso_size):
+        skb.len -= HEADER_LEN
+        return _queue_xmit_slow(inet, rt, skb, header, ident)
+    # neigh_hh_output() in the same step: one concatenation instead of two.
+    skb.head = (
+        hh + _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses) + skb.head
+    )
+    offset = len(hh)
+    skb.len += offset
+    skb.mac_header = 0
+    skb.network_header = offset
+    skb.transport_header = offset + HEADER_LEN
+    skb.protocol = ETH_P_IP
+    skb.dev = rt.dev
+    return rt.xmit(skb)
+
+
+def _queue_xmit_slow(
+    inet: InetNet, rt: Rtable, skb: SkBuff, header: tuple[bytes, bytes, bytes, int], ident: int
+) -> int:
+    """A next hop that is not resolved, or a packet that does not fit."""
+    if rt.hh is None:
+        inet.mibs.ip.OutDiscards += 1
+        consume_skb(skb)
+        return -errno.EHOSTUNREACH
+    inet.mibs.ip.FragFails += 1
+    consume_skb(skb)
+    return -errno.EMSGSIZE
+
+
+def send_datagram(
+    inet: InetNet,
+    rt: Rtable,
+    protocol: int,
+    payload: SkBuff,
+    *,
+    tos: int = 0,
+    ttl: int | None = None,
+    frag: int = 0,
+    ident: int | None = None,
+) -> int:
+    """Send one datagram over ``rt``: ``payload`` holds the transport header and data. 0, or a negative errno.
+
+    ``frag`` may be DF. A datagram larger than the MTU is EMSGSIZE with DF; without it, it would be fragmented here, which is
+    not supported yet: also EMSGSIZE, counted in FragFails.
+    """
+    mibs = inet.mibs.ip
+    length = payload.len + HEADER_LEN
+    if length > 0xFFFF:
+        consume_skb(payload)
+        return -errno.EMSGSIZE
+    mibs.OutRequests += 1
+    if length > rt.mtu:
+        mibs.FragFails += 1
+        consume_skb(payload)
+        return -errno.EMSGSIZE
+    hh = rt.hh
+    if hh is None:
+        mibs.OutDiscards += 1
+        consume_skb(payload)
+        return -errno.EHOSTUNREACH
+    if ttl is None:
+        ttl = 1 if is_multicast(rt.daddr) else inet.default_ttl
+    if ident is None:
+        ident = inet.ids.getrandbits(16)
+    first, middle, addresses, total = build_header_template(protocol, tos, ttl, frag, rt.saddr, rt.daddr)
+    header = _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses)
+    offset = len(hh)
+    payload.head = hh + header + payload.head
+    payload.len = length + offset
+    payload.mac_header = 0
+    payload.network_header = offset
+    payload.transport_header = offset + HEADER_LEN
+    payload.protocol = ETH_P_IP
+    payload.dev = rt.dev
+    return rt.xmit(payload)
+
+
+def checked(result: int) -> None:
+    """Raise the negative errno that an output function returned."""
+    if result < 0:
+        raise err(-result)

@@ -1,0 +1,26 @@
+"""raw sockets. Skeleton."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pysock.core.sock import Proto
+from pysock.families.inet.inet_sock import InetSock
+
+if TYPE_CHECKING:
+    from pysock.families.inet.net import InetNet
+
+
+class RawSock(InetSock):
+    __slots__ = ()
+
+
+class RawProto(Proto):
+    __slots__ = ()
+
+
+RAW_PROT = RawProto()
+
+
+def setup(inet: InetNet) -> None:
+    pass

@@ -1,0 +1,142 @@
+"""What an acknowledgement does: free what arrived, measure the round trip, grow or shrink cwnd (tcp_ack).
+
+`new_ack` is the part that every ACK of new data takes. `process` is the whole of it for segments that header prediction did not
+take: old and future ACKs, window updates, duplicate ACKs. Loss recovery proper is in `recovery`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pysock.core.clock import NEVER
+from pysock.families.inet.tcp import recovery, rtt
+from pysock.families.inet.tcp.sock import CA_OPEN
+
+if TYPE_CHECKING:
+    from pysock.families.inet.tcp.sock import TcpSock
+
+M32 = 0xFFFFFFFF
+
+
+def new_ack(sk: TcpSock, ack: int) -> int:
+    """Everything before ``ack`` arrived (tcp_clean_rtx_queue). Returns how many segments that were."""
+    queue = sk.rtx_queue
+    now = sk.kernel.now
+    sk.snd_una = ack
+    acked = 0
+    sampled = 0
+    while queue:
+        segment = queue[0]
+        if segment.end_seq > ack:
+            if segment.seq < ack:
+                acked += _trim(sk, segment, ack)
+            break
+        del queue[0]
+        segs = segment.segs
+        acked += segs
+        if segment.retrans:
+            if not segment.lost:
+                sk.retrans_out -= segs
+            sampled = -1
+        else:
+            sampled = segment.sent_at
+        if segment.lost:
+            sk.lost_out -= segs
+    limited = sk.packets_out >= sk.cwnd or sk.unsent_bytes
+    sk.packets_out -= acked
+    sk.retransmits = 0
+    if sampled > 0:
+        rtt.update(sk, now - sampled)
+    if sk.ca_state == CA_OPEN:
+        if limited or (sk.cwnd < sk.ssthresh and sk.cwnd < sk.packets_out + 2 * acked):
+            sk.cong.cong_avoid(sk, acked)
+    else:
+        recovery.acked(sk, ack, acked)
+    if queue:
+        at = sk.rto_at = now + sk.rto
+        timer = sk.timer
+        if timer is None or at < timer.expires:
+            sk.arm(at)
+    else:
+        sk.rto_at = NEVER
+        sk.backoff = 0
+        sk.retrans_stamp = 0
+    return acked
+
+
+def _trim(sk: TcpSock, segment: object, ack: int) -> int:
+    """A super-segment was acknowledged in part (tcp_trim_head): forget the front, count whole segments."""
+    from pysock.families.inet.tcp.sock import Segment
+
+    assert isinstance(segment, Segment)
+    drop = ack - segment.seq
+    frags: list[bytes | memoryview] = []
+    for frag in segment.frags:
+        size = len(frag)
+        if drop >= size:
+            drop -= size
+            continue
+        frags.append(memoryview(frag)[drop:] if drop else frag)
+        drop = 0
+    segment.frags = tuple(frags)
+    segment.seq = ack
+    left = max(1, -(-(segment.end_seq - ack) // sk.mss))
+    freed = segment.segs - left
+    if freed <= 0:
+        return 0
+    segment.segs = left
+    if segment.lost:
+        sk.lost_out -= freed
+    elif segment.retrans:
+        sk.retrans_out -= freed
+    return freed
+
+
+def process(sk: TcpSock, seq: int, ack32: int, window: int, n: int) -> bool:
+    """tcp_ack() for a segment at ``seq`` with ``n`` bytes of payload. False: the ACK is unacceptable, drop the segment."""
+    snd_una = sk.snd_una
+    distance = (ack32 - snd_una) & M32
+    if distance >= 0x80000000:
+        # Old. Too old to be honest (RFC 5961 5.2) gets a challenge ACK by the caller.
+        return (snd_una - ack32) & M32 <= max(sk.max_window, 65535)
+    if distance > sk.snd_nxt - snd_una:
+        return False
+    ack = snd_una + distance
+    sk.probes_out = 0
+    sk.last_rcv = sk.kernel.now
+    old_window = sk.snd_wnd
+    if distance or seq > sk.snd_wl1 or (seq == sk.snd_wl1 and window > sk.snd_wnd):
+        sk.snd_wl1 = seq
+        sk.snd_wnd = window
+        if window > sk.max_window:
+            sk.max_window = window
+    if distance:
+        new_ack(sk, ack)
+        if sk.nospace:
+            check_space(sk)
+    elif sk.packets_out and not n and window == old_window:
+        recovery.duplicate_ack(sk)
+    if not sk.packets_out and not sk.unsent_bytes:
+        sk.rto_at = NEVER
+    elif not sk.packets_out and sk.snd_wnd >= min(sk.unsent_bytes, sk.mss):
+        sk.backoff = 0
+        sk.rto_at = NEVER  # the window opened: the probe timer has done its work
+    return True
+
+
+def check_space(sk: TcpSock) -> None:
+    """tcp_check_space(): wake writers once a third of the buffer is free (sk_stream_is_writeable)."""
+    if is_writeable(sk):
+        sk.nospace = False
+        sk.write_space()
+
+
+def queued_bytes(sk: TcpSock) -> int:
+    """What the send side holds, with an overhead for each piece so that tiny writes cannot pile up for nothing."""
+    pieces = (len(sk.rtx_queue) if sk.rtx_queue else 0) + (len(sk.unsent) if sk.unsent else 0)
+    return sk.snd_nxt - sk.snd_una + sk.unsent_bytes + pieces * 64
+
+
+def is_writeable(sk: TcpSock) -> bool:
+    used = queued_bytes(sk)
+    return sk.sndbuf - used >= used >> 1

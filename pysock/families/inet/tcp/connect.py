@@ -1,0 +1,200 @@
+"""The active opener: from connect() to ESTABLISHED (tcp_v4_connect, tcp_rcv_synsent_state_process; RFC 9293 3.10.7.3)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pysock.core.clock import NEVER
+from pysock.core.errors import err
+from pysock.core.skbuff import SkBuff, kfree_skb
+from pysock.core.sock import SOCK_KEEPOPEN, Address
+from pysock.families.inet import route
+from pysock.families.inet.addr import ANY, is_multicast, parse
+from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
+from pysock.families.inet.ip_output import queue_xmit
+from pysock.families.inet.tcp import ports
+from pysock.families.inet.tcp.options import (
+    M32,
+    choose_wscale,
+    pseudo_sum,
+    syn_options,
+    syn_segment,
+    timestamp_now,
+)
+from pysock.families.inet.tcp.output import GSO_MAX, queue_segment, schedule_ack, send_ack, write_xmit
+from pysock.families.inet.tcp.reset import send_reset_for
+from pysock.families.inet.tcp.sock import INIT_CWND, MSS_DEFAULT, QUICKACKS, SEG_SYN, TcpSock
+from pysock.families.inet.tcp.timers import start_keepalive
+from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
+from pysock.wire.tcp import ACK, RST, SYN
+from pysock.wire.tcp_options import MAX_WSCALE
+
+if TYPE_CHECKING:
+    from pysock.families.inet.route import Rtable
+    from pysock.families.inet.tcp.input import SegmentInfo
+    from pysock.wire.tcp_options import TcpOptions
+
+NETIF_TSO_MSS_FLOOR = 88  # smallest MSS we believe (tcp_min_snd_mss)
+
+
+def connect(sk: TcpSock, addr: Address) -> None:
+    """tcp_v4_connect(): route, choose the local end, send the SYN."""
+    daddr, dport = parse(addr)
+    inet = sk.inet
+    rt = route.output(inet, daddr, sk.saddr, sk.bound_dev_if)
+    if rt.type in (RTN_MULTICAST, RTN_BROADCAST) or is_multicast(daddr):
+        raise err(errno.ENETUNREACH)
+    daddr = rt.daddr
+    saddr = sk.saddr if sk.saddr != ANY else rt.saddr
+    ports.assign_connect(sk, saddr, daddr, dport)  # sets addresses and ports, and hashes
+    sk.set_state(TCP_SYN_SENT)
+    now = sk.kernel.now
+    tcp = sk.tcp
+    sk.ts_offset = tcp.isn.getrandbits(32)
+    setup_route(sk)
+    isn = tcp.isn.getrandbits(32)
+    sk.snd_una = isn
+    sk.snd_nxt = isn + 1
+    sk.rcv_wscale = max(choose_wscale(tcp, sk.rcvbuf), 0)
+    inet.mibs.tcp.ActiveOpens += 1
+    queue_segment(sk, isn, isn + 1, SEG_SYN)
+    sk.last_sent = now
+    result = send_syn(sk)
+    if result < 0 and result != -errno.ENOBUFS:
+        from pysock.families.inet.tcp.proto import done
+
+        done(sk)
+        raise err(-result)
+
+
+def setup_route(sk: TcpSock) -> Rtable:
+    """Compute what the route decides: header templates and the MSS."""
+    from pysock.families.inet.ip_output import rebuild_route
+
+    rt = rebuild_route(sk)
+    sk.pseudo = pseudo_sum(sk.saddr, sk.daddr, 20)
+    sk.ports = sk.sport.to_bytes(2, "big") + sk.dport.to_bytes(2, "big")
+    return rt
+
+
+def advertised_mss(sk: TcpSock) -> int:
+    """The MSS to offer: what the route's device takes, within what IP can say (tcp_advertise_mss)."""
+    rt = sk.dst
+    mtu = rt.mtu if rt is not None else 1500
+    mss = min(mtu, 0xFFFF) - 40
+    return min(mss, sk.user_mss) if sk.user_mss else mss
+
+
+def send_syn(sk: TcpSock) -> int:
+    """Send (again) the SYN of a connection that is being opened."""
+    tcp = sk.tcp
+    now = sk.kernel.now
+    ts_val = timestamp_now(now, sk.ts_offset) if tcp.timestamps else None
+    options = syn_options(advertised_mss(sk), choose_wscale(tcp, sk.rcvbuf), ts_val, 0)
+    window = min(sk.win_space, 0xFFFF)  # never scaled in a SYN
+    skb = syn_segment(sk.ports, sk.snd_una, 0, SYN, window, sk.pseudo, options)
+    sk.inet.mibs.tcp.OutSegs += 1
+    return queue_xmit(sk, skb)
+
+
+def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) -> None:
+    """Settle what both SYNs offered."""
+    sk.ts_ok = ours_ts and options.timestamps is not None
+    if options.wscale is not None and our_wscale >= 0:
+        sk.snd_wscale = min(options.wscale, MAX_WSCALE)
+        sk.rcv_wscale = our_wscale
+    else:
+        sk.snd_wscale = sk.rcv_wscale = 0
+    if ours_ts and options.timestamps is not None:
+        sk.ts_recent = options.timestamps[0]
+    set_mss(sk, options.mss or MSS_DEFAULT)
+    sk.set_rcvbuf_window()
+
+
+def set_mss(sk: TcpSock, peer_mss: int) -> None:
+    """The payload of a full segment: the peer's MSS and the route's MTU, less the timestamps (tcp_sync_mss)."""
+    rt = sk.dst
+    mtu = rt.mtu if rt is not None else 1500
+    mss = min(max(peer_mss, NETIF_TSO_MSS_FLOOR), min(mtu, 0xFFFF) - 40)
+    if sk.user_mss:
+        mss = min(mss, sk.user_mss)
+    if sk.ts_ok:
+        mss -= 12
+    sk.mss = mss
+    can_gso = rt is not None and rt.dev.can_tso
+    sk.size_goal = max(GSO_MAX, mss) if can_gso else mss
+    # tcp_sndbuf_expand(): room for twice the initial window of full segments.
+    if not sk.sndbuf_locked:
+        wanted = 2 * INIT_CWND * (mss + 576)
+        sk.sndbuf = min(max(sk.sndbuf, wanted), sk.tcp.wmem[2])
+
+
+def established(sk: TcpSock) -> None:
+    """Both ends agree (tcp_finish_connect, tcp_init_transfer)."""
+    sk.set_state(TCP_ESTABLISHED)
+    sk.cong.init(sk)
+    sk.quick = QUICKACKS
+    sk.pingpong = False
+    sk.copied_off = 0
+    sk.rcvq_seq = sk.rcv_nxt
+    sk.rcvq_space = sk.win_space
+    if sk.flags & SOCK_KEEPOPEN:
+        start_keepalive(sk)
+
+
+def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
+    """A segment arrived in SYN-SENT."""
+    flags = info.flags
+    if flags & ACK and (info.ack - sk.snd_una) & M32 != 1:
+        if not flags & RST:
+            send_reset_for(sk.tcp, skb, info, sk.ehash_key)
+        kfree_skb(skb, "TCP_INVALID_ACK_SEQUENCE")
+        return
+    if flags & RST:
+        if flags & ACK:
+            from pysock.families.inet.tcp.input import reset
+
+            sk.inet.mibs.tcp.AttemptFails += 1
+            reset(sk)
+        kfree_skb(skb, "TCP_RESET")
+        return
+    if not flags & SYN:
+        kfree_skb(skb, "TCP_FLAGS")
+        return
+    tcp = sk.tcp
+    sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = info.seq + 1
+    negotiate(sk, info.options, tcp.timestamps, choose_wscale(tcp, sk.rcvbuf))
+    sk.snd_wl1 = info.seq
+    sk.snd_wnd = sk.max_window = info.raw_window  # not scaled in a SYN
+    if flags & ACK:
+        from pysock.families.inet.tcp.ack import new_ack
+
+        new_ack(sk, sk.snd_una + 1)
+        sk.rto_at = NEVER
+        sk.cwnd = INIT_CWND
+        established(sk)
+        if sk.unsent_bytes or sk.defer_accept or sk.pingpong:
+            schedule_ack(sk)  # the ACK rides on the data
+            write_xmit(sk)
+        else:
+            send_ack(sk)
+        sk.state_change()
+        if info.n:
+            from pysock.families.inet.tcp.input import process
+
+            info.flags &= ~SYN
+            info.seq = (info.seq + 1) & M32
+            process(sk, skb, info)
+        return
+    # Simultaneous open (RFC 9293 3.5): both sent a SYN.
+    sk.set_state(TCP_SYN_RECV)
+    ts_val = timestamp_now(sk.kernel.now, sk.ts_offset) if sk.ts_ok else None
+    options = syn_options(advertised_mss(sk), sk.rcv_wscale if sk.rcv_wscale else -1, ts_val, sk.ts_recent)
+    reply = syn_segment(
+        sk.ports, sk.snd_una, sk.rcv_nxt, SYN | ACK, min(sk.win_space, 0xFFFF), sk.pseudo, options
+    )
+    sk.inet.mibs.tcp.OutSegs += 1
+    queue_xmit(sk, reply)
+
+

@@ -1,0 +1,132 @@
+"""Segments in: the entry for every TCP segment, and header prediction (tcp_v4_rcv, tcp_rcv_established).
+
+Most segments of an established connection carry the next bytes in order, or acknowledge some of ours, and nothing else. One
+comparison of the header's fixed part finds them, and they are done here; the rest goes to `input.segment`. The counters
+TCPHPHits (data), TCPHPAcks and TCPPureAcks say how often it worked: tests assert them, because a wrong test here would send
+everything the slow way and all would still work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pysock.core.clock import NEVER
+from pysock.core.skbuff import SkBuff
+from pysock.core.sock import WAKE_READABLE
+from pysock.families.inet.tcp import ack as ack_
+from pysock.families.inet.tcp import input as input_
+from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
+from pysock.families.inet.tcp.sock import TcpSock
+from pysock.uapi.tcp import TCP_ESTABLISHED
+from pysock.wire.tcp_options import TIMESTAMPS_WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.families.inet.tcp.net import TcpNet
+
+M32 = 0xFFFFFFFF
+#: seq | ack | offset+flags | window | checksum, urgent | the timestamps option
+_unpack = Struct("!IIHHIIII").unpack_from
+_ACK_TS = 0x8010
+_PSH = 0x08
+
+
+def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
+    """The handler of protocol 6 in one namespace, with its counters bound."""
+    mib = tcp.inet.mibs.tcp
+    ext = tcp.inet.mibs.tcpext
+    established = TCP_ESTABLISHED
+    kernel = tcp.kernel
+
+    def tcp_rcv(skb: SkBuff) -> None:
+        mib.InSegs += 1
+        sk = skb.sk
+        if sk.__class__ is not TcpSock or not skb.ip_summed or skb.len - skb.data_len < 32:
+            input_.segment(tcp, skb)
+            return
+        assert isinstance(sk, TcpSock)
+        off = skb.data
+        head = skb.head
+        seq, ack, flags, window, _, word, tsval, tsecr = _unpack(head, off + 4)
+        rcv_nxt = sk.rcv_nxt
+        snd_una = sk.snd_una
+        acked = (ack - snd_una) & M32
+        if (
+            flags & ~_PSH != _ACK_TS
+            or word != TIMESTAMPS_WORD
+            or seq != rcv_nxt & M32
+            or sk.state != established
+            or acked > sk.snd_nxt - snd_una
+            or not sk.ts_ok
+            or (tsval - sk.ts_recent) & 0x80000000
+            or sk.ofo
+            or sk.ca_state
+        ):
+            input_.segment(tcp, skb)
+            return
+        n = skb.len - 32
+        if n and rcv_nxt + n > sk.rcv_adv:
+            input_.segment(tcp, skb)
+            return
+        if not n and not acked and sk.packets_out:
+            input_.segment(tcp, skb)  # perhaps a duplicate ACK
+            return
+        if rcv_nxt == sk.rcv_wup:
+            sk.ts_recent = tsval
+        window <<= sk.snd_wscale
+        if window != sk.snd_wnd:
+            sk.snd_wnd = window
+            if window > sk.max_window:
+                sk.max_window = window
+        if sk.keepalive_at != NEVER or sk.probes_out:
+            sk.last_rcv = kernel.now
+            sk.probes_out = 0
+        if acked:
+            ack_.new_ack(sk, snd_una + acked)
+        if not n:
+            ext.TCPPureAcks += 1
+            if sk.unsent_bytes:
+                write_xmit(sk)
+            if sk.nospace:
+                ack_.check_space(sk)
+            return
+        ext.TCPHPHits += 1
+        sk.rcv_nxt = rcv_nxt + n
+        sk.rx_bytes += n
+        sk.lrcvtime = kernel.now
+        queue = sk.rx_queue
+        if queue is None:
+            queue = sk.rx_queue = deque()
+        if skb.data_len == n:
+            frags = skb.frags
+            if len(frags) == 1:
+                queue.append(frags[0])
+            else:
+                queue.extend(frags)
+        else:
+            input_.queue_payload(sk, skb, 32)
+        if acked and sk.unsent_bytes:
+            write_xmit(sk)
+        # __tcp_ack_snd_check(): now, or with the answer, or after 40 ms.
+        unacked = sk.rcv_nxt - sk.rcv_wup
+        if n > sk.rcv_mss or n < sk.rcv_mss >> 2:
+            input_.measure_rcv_mss(sk, n, skb.gso_size)
+        if unacked > sk.rcv_mss and sk.delack_at != NEVER:
+            send_ack(sk)
+        elif not unacked:
+            pass  # the data we sent on the way acknowledged it
+        elif sk.quick and not sk.pingpong:
+            send_ack(sk)
+        elif sk.delack_at == NEVER:
+            schedule_ack(sk)
+        wait = sk.wait_queue
+        if wait is not None and wait.entries:
+            wait.wake(WAKE_READABLE)
+        if acked and sk.nospace:
+            ack_.check_space(sk)
+
+    return tcp_rcv
+

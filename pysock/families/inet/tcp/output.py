@@ -1,0 +1,284 @@
+"""Segments out (net/ipv4/tcp_output.c).
+
+`transmit_skb` builds the header of one segment around its payload and hands it to IP; every segment of a connection leaves
+through it. `xmit_data` sends a new segment and remembers it for retransmission; `write_xmit` sends what windows, Nagle and cork
+let through. The SYN's options are in `options.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from struct import Struct
+
+from pysock.core.clock import NEVER, NSEC_PER_MSEC
+from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
+from pysock.families.inet.ip_output import queue_xmit
+from pysock.families.inet.tcp.sock import ATO_MIN, NAGLE_CORK, NAGLE_OFF, SEG_FIN, Segment, TcpSock
+from pysock.uapi.tcp import TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_SYN_RECV
+from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, PSH, RST
+from pysock.wire.tcp_options import TIMESTAMPS_WORD
+
+M32 = 0xFFFFFFFF
+#: ports | seq | ack | offset+flags | window | checksum | urgent
+_pack = Struct("!4sIIHHHH").pack
+#: the same, and NOP NOP timestamps
+_pack_ts = Struct("!4sIIHHHHIII").pack
+_OFFSET = 0x5000
+_OFFSET_TS = 0x8000
+PSH_ACK = PSH | ACK
+#: the most payload one super-segment carries to a device that cuts it (or never has to)
+GSO_MAX = 65536
+
+
+def transmit_skb(
+    sk: TcpSock, seq: int, flags: int, frags: tuple[bytes | memoryview, ...] = (), n: int = 0, gso_size: int = 0
+) -> int:
+    """tcp_transmit_skb(): one segment with ``n`` bytes of payload. Returns what IP said: 0 or a negative errno.
+
+    It acknowledges all we have and so ends a delayed ACK.
+    """
+    rcv_nxt = sk.rcv_nxt
+    if sk.rx_bytes or sk.ofo:
+        window = select_window(sk)
+    else:
+        window = sk.win_full
+        edge = rcv_nxt + (window << sk.rcv_wscale)
+        if edge >= sk.rcv_adv:
+            sk.rcv_adv = edge
+        else:
+            window = select_window(sk)
+    sk.rcv_wup = rcv_nxt
+    sk.delack_at = NEVER
+    inet = sk.inet
+    inet.mibs.tcp.OutSegs += 1
+    if sk.ts_ok:
+        header = _pack_ts(
+            sk.ports,
+            seq & M32,
+            rcv_nxt & M32,
+            _OFFSET_TS | flags,
+            window,
+            (sk.pseudo + 12 + n) % 0xFFFF,
+            0,
+            TIMESTAMPS_WORD,
+            (sk.kernel.now // NSEC_PER_MSEC + sk.ts_offset) & M32,
+            sk.ts_recent,
+        )
+        skb = SkBuff(header, 0, 32 + n, n, frags)
+    else:
+        header = _pack(sk.ports, seq & M32, rcv_nxt & M32, _OFFSET | flags, window, (sk.pseudo + n) % 0xFFFF, 0)
+        skb = SkBuff(header, 0, 20 + n, n, frags)
+    skb.ip_summed = CHECKSUM_PARTIAL
+    skb.csum_offset = CHECKSUM_OFFSET
+    skb.gso_size = gso_size
+    return queue_xmit(sk, skb)
+
+
+def select_window(sk: TcpSock) -> int:
+    """The window field to send: free space without shrinking what was offered before (tcp_select_window, RFC 9293 3.8.6)."""
+    scale = sk.rcv_wscale
+    free = sk.win_space - sk.rx_bytes
+    if sk.ofo:
+        free -= sum(seg.end_seq - seg.seq for seg in sk.ofo)
+    offered = sk.rcv_adv - sk.rcv_nxt
+    if offered < 0:
+        offered = 0
+    # Receiver-side silly-window avoidance (RFC 1122 4.2.3.3): no small steps.
+    if free < (sk.win_space >> 4) or free < min(sk.rcv_mss, sk.win_space >> 1):
+        free = 0
+    window = free >> scale
+    if window << scale < offered:
+        window = (offered + (1 << scale) - 1) >> scale
+    window = min(window, 0xFFFF)
+    edge = sk.rcv_nxt + (window << scale)
+    if edge > sk.rcv_adv:
+        sk.rcv_adv = edge
+    if window == 0:
+        sk.inet.mibs.tcpext.TCPToZeroWindowAdv += 1
+    return window
+
+
+def send_ack(sk: TcpSock) -> None:
+    """tcp_send_ack(): a segment without data."""
+    if sk.quick:
+        sk.quick -= 1
+    transmit_skb(sk, sk.snd_nxt, ACK)
+
+
+def schedule_ack(sk: TcpSock) -> None:
+    """Acknowledge within ATO_MIN unless a segment goes out before (tcp_send_delayed_ack)."""
+    if sk.delack_at == NEVER:
+        at = sk.delack_at = sk.kernel.now + ATO_MIN
+        timer = sk.timer
+        if timer is None or at < timer.expires:
+            sk.arm(at)
+
+
+def xmit_data(sk: TcpSock, frags: tuple[bytes | memoryview, ...], n: int) -> None:
+    """Send ``n`` new bytes at snd_nxt as one segment (or super-segment) and keep them until they are acknowledged."""
+    now = sk.kernel.now
+    seq = sk.snd_nxt
+    end = seq + n
+    mss = sk.mss
+    if n <= mss:
+        segs = 1
+        gso = 0
+        if n < mss:
+            sk.snd_sml = end
+    else:
+        segs = (n + mss - 1) // mss
+        gso = mss
+        if n % mss:
+            sk.snd_sml = end
+    queue = sk.rtx_queue
+    if queue is None:
+        queue = sk.rtx_queue = deque()
+    queue.append(Segment(seq, end, frags, 0, segs, now))
+    sk.packets_out += segs
+    sk.snd_nxt = end
+    sk.last_sent = now
+    if not sk.pingpong and now - sk.lrcvtime < ATO_MIN:
+        sk.pingpong = True
+    transmit_skb(sk, seq, PSH_ACK, frags, n, gso)
+    if sk.rto_at == NEVER:
+        at = sk.rto_at = now + sk.rto
+        timer = sk.timer
+        if timer is None or at < timer.expires:
+            sk.arm(at)
+
+
+def queue_segment(sk: TcpSock, seq: int, end_seq: int, flags: int, frags: tuple[bytes | memoryview, ...] = ()) -> Segment:
+    """Remember a SYN or FIN for retransmission and count it in flight."""
+    queue = sk.rtx_queue
+    if queue is None:
+        queue = sk.rtx_queue = deque()
+    segment = Segment(seq, end_seq, frags, flags, 1, sk.kernel.now)
+    queue.append(segment)
+    sk.packets_out += 1
+    if sk.rto_at == NEVER:
+        sk.rto_at = sk.kernel.now + sk.rto
+        sk.arm(sk.rto_at)
+    return segment
+
+
+def take_unsent(sk: TcpSock, n: int) -> tuple[bytes | memoryview, ...]:
+    """The next ``n`` unsent bytes as fragments, by reference; a chunk that has to be cut leaves a memoryview behind."""
+    queue = sk.unsent
+    assert queue is not None
+    sk.unsent_bytes -= n
+    chunk = queue[0]
+    if len(chunk) == n:
+        queue.popleft()
+        return (chunk,)
+    frags: list[bytes | memoryview] = []
+    while n:
+        chunk = queue[0]
+        size = len(chunk)
+        if size <= n:
+            frags.append(queue.popleft())
+            n -= size
+        else:
+            view = memoryview(chunk)
+            frags.append(view[:n])
+            queue[0] = view[n:]
+            n = 0
+    return tuple(frags)
+
+
+def write_xmit(sk: TcpSock, push: bool = False) -> None:
+    """tcp_write_xmit(): send unsent data as far as the peer's window, cwnd, Nagle and cork allow; then a queued FIN.
+
+    ``push`` sends a partial segment in spite of cork (its 200 ms are over, or the socket was uncorked).
+    """
+    while sk.unsent_bytes:
+        in_flight = sk.packets_out - sk.sack_out - sk.lost_out + sk.retrans_out
+        room = sk.cwnd - in_flight
+        if room <= 0:
+            return
+        n = sk.unsent_bytes
+        window = sk.snd_una + sk.snd_wnd - sk.snd_nxt
+        if window <= 0:
+            break
+        limit = min(sk.size_goal, window, room * sk.mss)
+        if n > limit:
+            n = limit
+            mss = sk.mss
+            if n > mss:
+                n -= n % mss
+            elif n < mss and sk.packets_out and n < sk.max_window >> 1:
+                break  # sender's silly-window avoidance: wait for a better window
+        elif n < sk.mss and not push:
+            nonagle = sk.nonagle
+            if nonagle & NAGLE_CORK:
+                break
+            # Nagle as Minshall has it: one small segment in flight at a time.
+            if not nonagle & NAGLE_OFF and sk.packets_out and sk.snd_sml > sk.snd_una and not sk.fin_queued:
+                break
+        xmit_data(sk, take_unsent(sk, n), n)
+    if sk.unsent_bytes:
+        if not sk.packets_out and sk.rto_at == NEVER:
+            # Nothing in flight will bring an ACK: probe the window, or flush the cork.
+            sk.rto_at = sk.kernel.now + sk.rto
+            sk.arm(sk.rto_at)
+    elif sk.fin_queued:
+        send_fin(sk)
+
+
+def send_fin(sk: TcpSock) -> None:
+    """Send our FIN behind everything else."""
+    sk.fin_queued = False
+    seq = sk.snd_nxt
+    sk.snd_nxt = seq + 1
+    queue_segment(sk, seq, seq + 1, SEG_FIN)
+    transmit_skb(sk, seq, FIN | ACK)
+
+
+def close_write(sk: TcpSock) -> None:
+    """tcp_send_fin(): a FIN after what is still unsent."""
+    sk.fin_queued = True
+    if sk.unsent_bytes:
+        write_xmit(sk, push=True)
+    else:
+        send_fin(sk)
+
+
+def retransmit(sk: TcpSock, segment: Segment) -> int:
+    """Send ``segment`` again (tcp_retransmit_skb)."""
+    mibs = sk.inet.mibs
+    mibs.tcp.RetransSegs += segment.segs
+    if segment.lost:
+        segment.lost = False
+        sk.lost_out -= segment.segs
+    if not segment.retrans:
+        segment.retrans = True
+    sk.retrans_out += segment.segs
+    segment.sent_at = sk.kernel.now
+    if not sk.retrans_stamp:
+        sk.retrans_stamp = sk.kernel.now
+    n = segment.end_seq - segment.seq
+    flags = ACK
+    if segment.flags & SEG_FIN:
+        n -= 1
+        flags |= FIN
+    elif n:
+        flags |= PSH
+    result = transmit_skb(sk, segment.seq, flags, segment.frags, n, sk.mss if segment.segs > 1 else 0)
+    if result:
+        mibs.tcpext.TCPRetransFail += 1
+    return result
+
+
+def send_probe(sk: TcpSock) -> None:
+    """A segment with old data's number and none of its bytes: the peer must answer it (tcp_xmit_probe_skb)."""
+    transmit_skb(sk, sk.snd_una - 1, ACK)
+
+
+def send_reset(sk: TcpSock) -> None:
+    """tcp_send_active_reset(): abort the connection towards the peer."""
+    sk.inet.mibs.tcp.OutRsts += 1
+    transmit_skb(sk, sk.snd_nxt, RST | ACK)
+
+
+def can_push(sk: TcpSock) -> bool:
+    """Whether the connection is in a state in which queued data may leave."""
+    return sk.state in (TCP_ESTABLISHED, TCP_CLOSE_WAIT, TCP_SYN_RECV) or sk.fin_queued

@@ -1,0 +1,169 @@
+"""recvmsg() on a TCP socket (tcp_recvmsg): hand out queued payload, the same object when it fits, and open the window."""
+
+from __future__ import annotations
+
+import errno
+
+from pysock.core.clock import NEVER
+from pysock.core.errors import err
+from pysock.core.sock import RCV_SHUTDOWN, MsgHdr
+from pysock.families.inet.tcp.output import select_window, send_ack
+from pysock.families.inet.tcp.sock import TcpSock
+from pysock.uapi.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL
+from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
+
+SOCK_DONE = 2
+
+
+def recvmsg(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
+    """At most ``size`` bytes; b"" at the end of the stream. EAGAIN, ENOTCONN, and the connection's error (tcp(7)).
+
+    Inside, a result may be shorter than what is queued only when ``size`` says so.
+    """
+    queue = sk.rx_queue
+    if queue and not flags and not sk.copied_off:
+        chunk = queue[0]
+        n = len(chunk)
+        if n <= size and (n == size or len(queue) == 1):
+            queue.popleft()
+            sk.rx_bytes -= n
+            if sk.delack_at != NEVER or sk.rx_bytes + n > sk.win_space >> 2:
+                cleanup_rbuf(sk, n)
+            return chunk if type(chunk) is bytes else bytes(chunk)
+    return _recvmsg_slow(sk, size, flags)
+
+
+def _recvmsg_slow(sk: TcpSock, size: int, flags: int) -> bytes:
+    if sk.state == TCP_LISTEN:
+        raise err(errno.ENOTCONN)
+    if flags & MSG_OOB:
+        raise err(errno.EINVAL)
+    if flags & MSG_ERRQUEUE:
+        raise err(errno.EAGAIN)
+    target = 1
+    if flags & MSG_WAITALL:
+        target = size
+    elif sk.rcvlowat > 1:
+        target = min(sk.rcvlowat, size)
+    target = max(target, 1) if size else 0
+    deadline = NEVER if not flags and sk.rcvtimeo == NEVER else sk.rcv_deadline(flags)
+    taken: list[bytes | memoryview] = []
+    got = 0
+    while True:
+        if flags & MSG_PEEK:
+            if sk.rx_bytes >= target and sk.rx_bytes:
+                return _peek(sk, size)
+        elif sk.rx_bytes and got < size:
+            got += take(sk, size - got, taken, keep=not flags & MSG_TRUNC)
+            cleanup_rbuf(sk, got)
+        if got >= target and (got or not size):
+            break
+        if got and (sk.err or sk.state == TCP_CLOSE or sk.shutdown & RCV_SHUTDOWN):
+            break
+        if flags & MSG_PEEK and sk.rx_bytes and (sk.err or sk.shutdown & RCV_SHUTDOWN or not deadline):
+            return _peek(sk, size)
+        if sk.flags & SOCK_DONE:
+            break
+        if sk.err:
+            if got:
+                break
+            raise err(sk.take_error())
+        if sk.shutdown & RCV_SHUTDOWN:
+            break
+        if sk.state == TCP_CLOSE:
+            raise err(errno.ENOTCONN)
+        if not deadline:
+            if got:
+                break
+            raise err(errno.EAGAIN)
+        if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV) and not sk.dport:
+            raise err(errno.ENOTCONN)
+        if not sk.wait(deadline):
+            if got:
+                break
+            raise err(errno.EAGAIN)
+    if flags & MSG_TRUNC:
+        return bytes(got)
+    if len(taken) == 1:
+        piece = taken[0]
+        return piece if type(piece) is bytes else bytes(piece)
+    return b"".join(taken)
+
+
+def take(sk: TcpSock, size: int, into: list[bytes | memoryview], keep: bool = True) -> int:
+    """Move up to ``size`` queued bytes to ``into``; a chunk that is read in part stays with an offset."""
+    queue = sk.rx_queue
+    assert queue is not None
+    offset = sk.copied_off
+    got = 0
+    while queue and got < size:
+        chunk = queue[0]
+        available = len(chunk) - offset
+        n = min(available, size - got)
+        if keep:
+            into.append(chunk if n == len(chunk) else memoryview(chunk)[offset : offset + n])
+        got += n
+        if n == available:
+            queue.popleft()
+            offset = 0
+        else:
+            offset += n
+    sk.copied_off = offset
+    sk.rx_bytes -= got
+    return got
+
+
+def _peek(sk: TcpSock, size: int) -> bytes:
+    out: list[bytes | memoryview] = []
+    offset = sk.copied_off
+    left = size
+    for chunk in sk.rx_queue or ():
+        if not left:
+            break
+        piece = memoryview(chunk)[offset : offset + left]
+        out.append(piece)
+        left -= len(piece)
+        offset = 0
+    return b"".join(out)
+
+
+def cleanup_rbuf(sk: TcpSock, copied: int) -> None:
+    """tcp_cleanup_rbuf(): acknowledge now if that is worth a segment, or if the window grew a lot by this read."""
+    rcv_nxt = sk.rcv_nxt
+    if sk.delack_at != NEVER and (
+        rcv_nxt - sk.rcv_wup > sk.rcv_mss or (copied and not sk.pingpong and not sk.rx_bytes)
+    ):
+        sk.kernel.tick()
+        _grow_rcvbuf(sk)
+        send_ack(sk)
+        return
+    if not copied or sk.shutdown & RCV_SHUTDOWN:
+        return
+    offered = sk.rcv_adv - rcv_nxt
+    if offered < 0:
+        offered = 0
+    if 2 * offered <= sk.win_space:
+        sk.kernel.tick()
+        _grow_rcvbuf(sk)
+        before = sk.rcv_adv
+        window = select_window(sk) << sk.rcv_wscale
+        sk.rcv_adv = before
+        if window and window >= 2 * offered:
+            send_ack(sk)
+
+
+def _grow_rcvbuf(sk: TcpSock) -> None:
+    """tcp_rcv_space_adjust(), in short: a program that keeps up gets a larger buffer, up to tcp_rmem[2]."""
+    tcp = sk.tcp
+    if sk.rcvbuf_locked or not tcp.moderate_rcvbuf:
+        return
+    read = sk.rcv_nxt - sk.rx_bytes - sk.rcvq_seq
+    now = sk.kernel.now
+    interval = max(sk.srtt >> 3, 1_000_000)
+    if now - sk.rcvq_time < interval and read < sk.win_space:
+        return
+    if 2 * read > sk.win_space and sk.rcvbuf < tcp.rmem[2]:
+        sk.rcvbuf = min(max(sk.rcvbuf, 4 * read), tcp.rmem[2])
+        sk.set_rcvbuf_window()
+    sk.rcvq_seq = sk.rcv_nxt - sk.rx_bytes
+    sk.rcvq_time = now

@@ -1,0 +1,36 @@
+"""The round-trip estimator and the retransmission timeout (RFC 6298, with Linux's bounds).
+
+``srtt`` is kept as 8 times the smoothed time and ``rttvar`` as 4 times the deviation, in ns, so that both updates are a shift.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pysock.families.inet.tcp.sock import RTO_MAX, RTO_MIN
+
+if TYPE_CHECKING:
+    from pysock.families.inet.tcp.sock import TcpSock
+
+
+def update(sk: TcpSock, sample: int) -> None:
+    """Take in one measurement in ns (tcp_rtt_estimator, tcp_set_rto). Never one of a retransmitted segment (Karn)."""
+    srtt = sk.srtt
+    if srtt:
+        delta = sample - (srtt >> 3)
+        sk.srtt = srtt + delta
+        if delta < 0:
+            delta = -delta
+        sk.rttvar += delta - (sk.rttvar >> 2)
+    else:
+        sk.srtt = max(sample, 1) << 3
+        sk.rttvar = sample << 1
+    set_rto(sk)
+
+
+def set_rto(sk: TcpSock) -> None:
+    """RTO = SRTT + max(RTO_MIN, 4 * RTTVAR), at most RTO_MAX (RFC 6298 2.3; the minimum is Linux's reading of G)."""
+    var = sk.rttvar
+    rto = (sk.srtt >> 3) + (var if var > RTO_MIN else RTO_MIN)
+    sk.rto = rto if rto < RTO_MAX else RTO_MAX
+    sk.backoff = 0

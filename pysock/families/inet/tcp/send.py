@@ -1,0 +1,119 @@
+"""sendmsg() on a TCP socket (tcp_sendmsg): take the program's bytes by reference, send what may leave now, wait for room."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+
+from pysock.core.errors import err
+from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
+from pysock.families.inet.tcp.ack import queued_bytes
+from pysock.families.inet.tcp.output import write_xmit, xmit_data
+from pysock.families.inet.tcp.sock import NAGLE_CORK, NAGLE_OFF, TcpSock
+from pysock.families.inet.tcp.states import CAN_SEND
+from pysock.uapi.socket import MSG_MORE, MSG_OOB
+from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
+
+
+def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
+    """Queue ``data``; block while the buffer is full, unless told not to. Returns how many bytes were taken.
+
+    EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off.
+    """
+    n = len(data)
+    # Fast path: nothing waits, the whole of it may leave as one segment.
+    if (
+        sk.state == TCP_ESTABLISHED
+        and 0 < n <= sk.size_goal
+        and not sk.unsent_bytes
+        and not sk.err
+        and not sk.shutdown & SEND_SHUTDOWN
+        and n <= sk.snd_una + sk.snd_wnd - sk.snd_nxt
+        and sk.packets_out < sk.cwnd
+        and not sk.ca_state
+        and not flags & (MSG_MORE | MSG_OOB)
+        and (
+            sk.nonagle == NAGLE_OFF
+            or (not sk.nonagle and (n == sk.mss or not sk.packets_out or sk.snd_sml <= sk.snd_una))
+        )
+        and n <= sk.sndbuf
+    ):
+        xmit_data(sk, (data,), n)
+        return n
+    return _sendmsg_slow(sk, data, flags)
+
+
+def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
+    if flags & MSG_OOB:
+        raise err(errno.EOPNOTSUPP)
+    deadline = sk.snd_deadline(flags)
+    if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
+        _wait_connected(sk, deadline)
+    _check(sk)
+    total = len(data)
+    taken = 0
+    view: bytes | memoryview = data
+    while taken < total:
+        room = sk.sndbuf - queued_bytes(sk)
+        if room <= 0:
+            _push(sk, flags | MSG_MORE)
+            # Packets move when the kernel is left: only then can room appear.
+            sk.nospace = True
+            if deadline == 0:
+                sk.kernel.softnet.run_pending()
+                if sk.sndbuf - queued_bytes(sk) <= 0:
+                    if taken:
+                        return taken
+                    raise err(errno.EAGAIN)
+                continue
+            if not sk.wait(deadline):
+                if taken:
+                    return taken
+                raise err(errno.EAGAIN)
+            if sk.err or sk.shutdown & SEND_SHUTDOWN or sk.state not in CAN_SEND:
+                if taken:
+                    return taken
+                _check(sk)
+            continue
+        n = min(room, total - taken)
+        if n == total:
+            piece: bytes | memoryview = data
+        else:
+            view = memoryview(data)
+            piece = view[taken : taken + n]
+        queue = sk.unsent
+        if queue is None:
+            queue = sk.unsent = deque()
+        queue.append(piece)
+        sk.unsent_bytes += n
+        taken += n
+        _push(sk, flags if taken == total else flags | MSG_MORE)
+    return taken
+
+
+def _push(sk: TcpSock, flags: int) -> None:
+    """tcp_push(): MSG_MORE holds a partial segment back as TCP_CORK does."""
+    if flags & MSG_MORE and not sk.nonagle & NAGLE_CORK:
+        sk.nonagle |= NAGLE_CORK
+        write_xmit(sk)
+        sk.nonagle &= ~NAGLE_CORK
+    else:
+        write_xmit(sk)
+
+
+def _check(sk: TcpSock) -> None:
+    """Why nothing can be sent, if so."""
+    if sk.err:
+        number = sk.take_error()
+        raise err(number)
+    if sk.shutdown & SEND_SHUTDOWN:
+        raise err(errno.EPIPE)
+    if sk.state not in CAN_SEND:
+        raise err(errno.EPIPE)
+
+
+def _wait_connected(sk: TcpSock, deadline: int) -> None:
+    """sk_stream_wait_connect()."""
+    while sk.state in (TCP_SYN_SENT, TCP_SYN_RECV) and not sk.err:
+        if not deadline or not sk.wait(deadline):
+            raise err(errno.EAGAIN)

@@ -1,0 +1,148 @@
+"""UDP (RFC 768, udp(7)): its sockets, and what each call on one does.
+
+    down:  sendmsg -> udp_output.sendmsg: a remembered flow or a new one, one header of Ethernet, IP and UDP -> the device
+    up:    ip_rcv -> udp_input.make_early's line, or udp_input.rcv -> UdpTable.lookup -> the socket's receive_queue -> recvmsg
+
+Payload travels by reference both ways: the bytes object that a program sends over loopback is the one another receives.
+Checksums are left to the device (CHECKSUM_PARTIAL) and verified on arrival where nobody vouches for them.
+
+Not here: encapsulation (UDP_ENCAP), segmentation and receive offload (UDP_SEGMENT, UDP_GRO), UDP-Lite.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pysock.core.errors import err
+from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb
+from pysock.families.inet import ip_cmsg, udp_output
+from pysock.families.inet.addr import ANY
+from pysock.families.inet.datagram import DatagramProto, DatagramSock
+from pysock.families.inet.udp_table import UdpTable
+from pysock.uapi.in_ import IPPROTO_UDP
+from pysock.uapi.socket import MSG_DONTWAIT, SOL_UDP
+from pysock.uapi.udp import UDP_CORK
+
+if TYPE_CHECKING:
+    from pysock.core.capability import Credentials
+    from pysock.core.net import Net
+    from pysock.core.sock import Address, MsgHdr, Proto
+    from pysock.families.inet.net import InetNet
+
+
+def table_of(inet: InetNet) -> UdpTable:
+    """The UDP sockets of a namespace."""
+    table = inet.state["udp"]
+    assert isinstance(table, UdpTable)
+    return table
+
+
+class UdpSock(DatagramSock):
+    """``corked`` holds a datagram in the making (UDP_CORK, MSG_MORE): its flow and its pieces so far."""
+
+    __slots__ = ("cork", "corked", "table")
+
+    def __init__(self, net: Net, family: int, type: int, protocol: int, prot: Proto, creds: Credentials) -> None:
+        DatagramSock.__init__(self, net, family, type, protocol, prot, creds)
+        self.table = table_of(self.inet)
+        self.cork = False
+        self.corked: tuple[udp_output.Flow, list[bytes]] | None = None
+
+
+class UdpProto(DatagramProto):
+    """udp_prot."""
+
+    __slots__ = ()
+    name = "UDP"
+
+    # -- the name ------------------------------------------------------------------------------------------
+
+    def hash(self, sk: UdpSock) -> None:
+        if sk.sport:
+            sk.table.hash(sk)
+
+    def unhash(self, sk: UdpSock) -> None:
+        sk.table.unhash(sk)
+
+    def get_port(self, sk: UdpSock, port: int) -> None:
+        sk.table.get_port(sk, port)
+        sk.addr_locked = sk.rcv_saddr != ANY
+        sk.port_locked = port != 0
+        sk.reset_flows()
+
+    # -- data ----------------------------------------------------------------------------------------------
+
+    def sendmsg(self, sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
+        return udp_output.sendmsg(sk, data, flags, msg)
+
+    def recvmsg(self, sk: UdpSock, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
+        """See `DatagramProto.recvmsg`; here is the plain case: something is there, take it."""
+        queue = sk.receive_queue
+        if not queue or sk.err or flags & ~MSG_DONTWAIT:
+            return DatagramProto.recvmsg(self, sk, size, flags, msg)
+        skb = queue[0]
+        n = skb.len
+        frags = skb.frags
+        if n > size or skb.data_len != n or len(frags) != 1 or type(frags[0]) is not bytes or sk.cmsg_flags or sk.flags:
+            return DatagramProto.recvmsg(self, sk, size, flags, msg)
+        queue.popleft()
+        head = skb.head
+        sk.rmem_alloc -= SKB_OVERHEAD + len(head) + n
+        table = sk.table
+        table.mib.InDatagrams += 1
+        if msg is not None:
+            at = skb.network_header
+            if type(head) is bytes and skb.transport_header - at == 20:  # addresses and ports are neighbours
+                key = head[at + 12 : at + 24]
+                msg.name = table.names.get(key) or table.name(key)
+            else:
+                msg.name = self.name_of(sk, skb)
+        if skb.ext is not None or skb.shinfo is not None:
+            consume_skb(skb)
+        return frags[0]
+
+    def name_of(self, sk: UdpSock, skb: SkBuff) -> Address:
+        head = skb.head
+        at = skb.network_header + 12
+        to = skb.transport_header
+        return sk.table.name(bytes(head[at : at + 8] + head[to : to + 4]))
+
+    def receive_control(self, sk: UdpSock, skb: SkBuff, msg: MsgHdr) -> None:
+        ip_cmsg.receive(sk, skb, msg, ports=True)
+
+    def consumed(self, sk: UdpSock) -> None:
+        sk.table.mib.InDatagrams += 1
+
+    def close(self, sk: UdpSock, deadline: int) -> None:
+        sk.corked = None
+        DatagramProto.close(self, sk, deadline)
+
+    # -- options -------------------------------------------------------------------------------------------
+
+    def setsockopt(self, sk: UdpSock, level: int, optname: int, value: bytes) -> None:
+        """UDP_CORK at SOL_UDP; ENOPROTOOPT for anything else, EINVAL for less than an int."""
+        if level != SOL_UDP or optname != UDP_CORK:
+            raise err(errno.ENOPROTOOPT)
+        if len(value) < 4:
+            raise err(errno.EINVAL)
+        sk.cork = any(value[:4])
+        if not sk.cork:
+            udp_output.push_pending(sk)
+
+    def getsockopt(self, sk: UdpSock, level: int, optname: int, optlen: int) -> bytes:
+        if level != SOL_UDP or optname != UDP_CORK:
+            raise err(errno.ENOPROTOOPT)
+        return int(sk.cork).to_bytes(4, "little")[:optlen]
+
+
+UDP_PROT = UdpProto()
+
+
+def setup(inet: InetNet) -> None:
+    """Give a namespace its UDP table and handlers."""
+    from pysock.families.inet import udp_input
+
+    table = inet.state["udp"] = UdpTable(inet)
+    inet.protos[IPPROTO_UDP] = lambda skb: udp_input.rcv(table, skb)
+    inet.errors[IPPROTO_UDP] = udp_input.ErrorInput(table)

@@ -1,0 +1,204 @@
+"""UdpTable: who has which UDP port in one namespace, and whose an incoming datagram is (udp_lib_get_port, __udp4_lib_lookup).
+
+Three indexes of the same sockets:
+
+* ``by_port``: local port -> everybody on it, oldest first. Decides who may bind.
+* ``connected``: the 12 address and port bytes of an incoming header -> the sockets connected to just that peer.
+* ``bound``: the 6 bytes of a local address (or any) and port -> the unconnected sockets there, newest first.
+
+A connected socket beats an unconnected one, one bound to our address beats one bound to any, one bound to the device beats one
+that is not; among equals the newest wins, unless they share the port by SO_REUSEPORT: then a hash of the flow chooses.
+
+``early`` remembers what came of it for recent flows, so that the receive path asks one dict; it is cleared at every change here,
+and an entry counts only while the FIB's generation and the device are those it was made with. Only lookups with one possible
+answer are remembered: SO_BINDTODEVICE may change the others behind our back.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from pysock.core.errors import err
+from pysock.families.inet.addr import ANY, host_text
+
+if TYPE_CHECKING:
+    from pysock.core.netdevice import NetDevice
+    from pysock.families.inet.net import InetNet
+    from pysock.families.inet.udp import UdpSock
+
+    #: The socket, and the device and FIB generation it was found with.
+    EarlyEntry = tuple[UdpSock, NetDevice, int]
+
+_EARLY_LIMIT = 4096
+_HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: Knuth's multiplicative hash
+
+
+class UdpTable:
+    """The sockets of one namespace. See the module docstring."""
+
+    __slots__ = ("_ports", "_secret", "bound", "by_port", "connected", "early", "inet", "ip_mib", "mib", "names")
+
+    def __init__(self, inet: InetNet) -> None:
+        self.inet = inet
+        self.mib = inet.mibs.udp
+        self.ip_mib = inet.mibs.ip
+        self.by_port: dict[int, list[UdpSock]] = {}
+        self.connected: dict[bytes, list[UdpSock]] = {}
+        self.bound: dict[bytes, list[UdpSock]] = {}
+        self.early: dict[bytes, EarlyEntry] = {}
+        #: The 12 bytes of a flow -> its sender's (host, port); translations only, so never stale.
+        self.names: dict[bytes, tuple[str, int]] = {}
+        self._ports = inet.kernel.random("udp.ports")
+        self._secret = inet.kernel.random("udp.hash").getrandbits(64)
+
+    # -- being found ---------------------------------------------------------------------------------------
+
+    def hash(self, sk: UdpSock) -> None:
+        """Make ``sk``, which has a port, findable under its present addresses."""
+        self.early.clear()
+        self.by_port.setdefault(sk.sport, []).append(sk)
+        if sk.dport:
+            self.connected.setdefault(_flow_key(sk), []).insert(0, sk)
+        else:
+            self.bound.setdefault(sk.rcv_saddr + sk.sport.to_bytes(2, "big"), []).insert(0, sk)
+
+    def unhash(self, sk: UdpSock) -> None:
+        """The opposite; harmless when it was not hashed."""
+        owners = self.by_port.get(sk.sport)
+        if owners is None or sk not in owners:
+            return
+        self.early.clear()
+        _drop(self.by_port, sk.sport, sk)
+        if sk.dport:
+            _drop(self.connected, _flow_key(sk), sk)
+        else:
+            _drop(self.bound, sk.rcv_saddr + sk.sport.to_bytes(2, "big"), sk)
+
+    # -- binding -------------------------------------------------------------------------------------------
+
+    def get_port(self, sk: UdpSock, port: int) -> None:
+        """Give ``sk`` the local ``port``, or a free one of ip_local_port_range for 0; EADDRINUSE."""
+        if port == 0:
+            port = self._choose(sk)
+        elif self._conflict(sk, port):
+            raise err(errno.EADDRINUSE)
+        sk.sport = port
+        self.hash(sk)
+
+    def _choose(self, sk: UdpSock) -> int:
+        low, high = self.inet.local_port_range
+        count = high - low + 1
+        start = self._ports.randrange(count)
+        by_port = self.by_port
+        for i in range(count):
+            port = low + (start + i) % count
+            if port not in by_port:
+                return port
+        for i in range(count):  # all in use, but perhaps at another address
+            port = low + (start + i) % count
+            if not self._conflict(sk, port):
+                return port
+        raise err(errno.EADDRINUSE)
+
+    def _conflict(self, sk: UdpSock, port: int) -> bool:
+        """udp_lib_lport_inuse(): may ``sk`` not have this port?"""
+        for other in self.by_port.get(port, ()):
+            if (
+                (other.reuse and sk.reuse)
+                or (other.bound_dev_if and sk.bound_dev_if and other.bound_dev_if != sk.bound_dev_if)
+                or (other.rcv_saddr != sk.rcv_saddr and ANY not in (other.rcv_saddr, sk.rcv_saddr))
+            ):
+                continue
+            if other.reuseport and sk.reuseport and other.creds.uid == sk.creds.uid:
+                continue
+            return True
+        return False
+
+    # -- finding -------------------------------------------------------------------------------------------
+
+    def lookup(self, key: bytes, ifindex: int) -> UdpSock | None:
+        """Whose a datagram with these 12 bytes (source, destination, source port, destination port) is.
+
+        ``ifindex`` is where it came in; 0 matches sockets of every device.
+        """
+        found = self.connected.get(key)
+        sk = self._best(found, key, ifindex) if found else None
+        if sk is None:
+            bound = self.bound
+            port = key[10:]
+            found = bound.get(key[4:8] + port)
+            if found:
+                sk = self._best(found, key, ifindex)
+            if sk is None:
+                found = bound.get(ANY + port)
+                if found:
+                    sk = self._best(found, key, ifindex)
+        return sk
+
+    def remember(self, key: bytes, sk: UdpSock, dev: NetDevice) -> None:
+        """Let the next datagram of this flow find ``sk`` at once, if nobody else on its port could ever win."""
+        if sk.bound_dev_if or (len(self.by_port[sk.sport]) > 1 and self.connected.get(key) != [sk]):
+            return
+        early = self.early
+        if len(early) >= _EARLY_LIMIT:
+            early.clear()
+        early[key] = (sk, dev, self.inet.fib.generation)
+
+    def _best(self, found: list[UdpSock], key: bytes, ifindex: int) -> UdpSock | None:
+        best: UdpSock | None = None
+        for sk in found:
+            dev = sk.bound_dev_if
+            if not dev:
+                if best is None:
+                    best = sk
+            elif not ifindex or dev == ifindex:
+                best = sk
+                break
+        if best is not None and best.reuseport and len(found) > 1:
+            return self._select(best, found, key)
+        return best
+
+    def _select(self, best: UdpSock, found: list[UdpSock], key: bytes) -> UdpSock:
+        """reuseport_select_sock(): one of the group, by a hash of the flow, the oldest member first."""
+        group = [
+            sk
+            for sk in reversed(found)
+            if sk.reuseport and sk.bound_dev_if == best.bound_dev_if and sk.creds.uid == best.creds.uid
+        ]
+        mixed = ((int.from_bytes(key, "big") ^ self._secret) % 0xFFFFFFFFFFFFFFC5) * _HASH_MULTIPLIER
+        return group[(mixed >> 32 & 0xFFFFFFFF) * len(group) >> 32]
+
+    def listeners(self, key: bytes, ifindex: int) -> list[UdpSock]:
+        """Everybody on the port whom a broadcast or multicast datagram concerns (__udp_is_mcast_sock)."""
+        saddr, daddr = key[:4], key[4:8]
+        sport = int.from_bytes(key[8:10], "big")
+        return [
+            sk
+            for sk in self.by_port.get(int.from_bytes(key[10:], "big"), ())
+            if sk.rcv_saddr in (ANY, daddr)
+            and sk.daddr in (ANY, saddr)
+            and sk.dport in (0, sport)
+            and (not sk.bound_dev_if or sk.bound_dev_if == ifindex)
+        ]
+
+    def name(self, key: bytes) -> tuple[str, int]:
+        """The sender's (host, port) in the 12 bytes of a flow."""
+        names = self.names
+        name = names.get(key)
+        if name is None:
+            if len(names) >= _EARLY_LIMIT:
+                names.clear()
+            name = names[key] = (host_text(key[:4]), key[8] << 8 | key[9])
+        return name
+
+
+def _flow_key(sk: UdpSock) -> bytes:
+    return sk.daddr + sk.rcv_saddr + sk.dport.to_bytes(2, "big") + sk.sport.to_bytes(2, "big")
+
+
+def _drop(index: dict[Any, list[UdpSock]], key: int | bytes, sk: UdpSock) -> None:
+    owners = index[key]
+    owners.remove(sk)
+    if not owners:
+        del index[key]

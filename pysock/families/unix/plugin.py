@@ -1,0 +1,28 @@
+"""The plugin: registers AF_UNIX, and gives each namespace its table of bound names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from pysock.families.unix.af_unix import UnixFamily
+from pysock.families.unix.unix_net import UnixNet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.net import Net
+    from pysock.core.sock import NetProtoFamily
+
+hookimpl = pluggy.HookimplMarker("pysock")
+
+
+@hookimpl
+def pysock_register_families(register: Callable[[NetProtoFamily], None]) -> None:
+    register(UnixFamily())
+
+
+@hookimpl
+def pysock_net_init(net: Net) -> None:
+    net.set(UnixNet(net))

@@ -1,0 +1,141 @@
+"""UnixNet: who is bound to which name, in one network namespace.
+
+* Abstract names belong to the namespace. Each socket type has a name space of its own, as Linux hashes them.
+* A path is a node of the file system that the program sees: bind makes a real S_IFSOCK node, and with it come
+  EEXIST, EACCES, ENOENT and the umask for nothing. Sockets are found by the node's (st_dev, st_ino), so links and
+  relative paths work, and removing the node makes a socket unreachable without closing it.
+
+A node that was removed frees its inode number, so a new node may bring the same key: it replaces the old socket,
+which nobody can reach any more, anyway.
+
+Differs from Linux: a path binds within one namespace only, so that simulated hosts do not see each other's
+sockets, although they share the file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from stat import S_IFSOCK, S_ISSOCK
+from typing import TYPE_CHECKING
+
+from pysock.core.errors import err
+from pysock.families.unix.address import shape_of
+
+if TYPE_CHECKING:
+    from typing import Final, TypeAlias
+
+    from pysock.core.net import Net
+    from pysock.families.unix.unix_sock import UnixSock
+
+    #: ("abstract", name, type) or ("node", st_dev, st_ino).
+    Key: TypeAlias = tuple[str, bytes | int, int]
+
+# Taken before anybody patches them.
+_access = os.access
+_mknod = os.mknod
+_stat = os.stat
+_W_OK = os.W_OK
+
+#: Permissions of a new node, before the umask.
+NODE_MODE: Final = S_IFSOCK | 0o777
+
+#: Autobind chooses among names of five hexadecimal digits.
+AUTOBIND_NAMES: Final = 1 << 20
+
+#: net.unix.max_dgram_qlen: messages that wait in an inbox before senders must.
+MAX_DGRAM_QLEN: Final = 10
+
+
+class UnixNet:
+    """The bound sockets of one namespace. ``max_dgram_qlen`` is the sysctl; sockets read it when they are made."""
+
+    __slots__ = ("_last_auto", "bound", "max_dgram_qlen", "net")
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.bound: dict[Key, UnixSock] = {}
+        self.max_dgram_qlen = MAX_DGRAM_QLEN
+        self._last_auto = -1
+        net.sysctl.register_int("net.unix.max_dgram_qlen", MAX_DGRAM_QLEN, 0, on_change=self._set_max_dgram_qlen)
+
+    def _set_max_dgram_qlen(self, value: int) -> None:
+        self.max_dgram_qlen = value
+
+    # -- binding -----------------------------------------------------------------------------------------
+
+    def bind(self, sk: UnixSock, name: bytes) -> None:
+        """Bind ``sk`` to the raw ``name``. EADDRINUSE, or what making the node says (ENOENT, EACCES...)."""
+        if name[0]:
+            self._insert(sk, self._make_node(name), name)
+            return
+        key = ("abstract", name, sk.type)
+        if key in self.bound:
+            raise err(errno.EADDRINUSE)
+        self._insert(sk, key, name)
+
+    def autobind(self, sk: UnixSock) -> None:
+        """Give ``sk`` a free abstract name unless it has one. ENOSPC when all are taken (unix_autobind)."""
+        if sk.name:
+            return
+        number = self._last_auto
+        if number < 0:
+            number = self.net.kernel.random("unix.autobind").randrange(AUTOBIND_NAMES)
+        for _ in range(AUTOBIND_NAMES):
+            number = (number + 1) % AUTOBIND_NAMES
+            name = b"\0%05x" % number
+            key = ("abstract", name, sk.type)
+            if key not in self.bound:
+                self._last_auto = number
+                self._insert(sk, key, name)
+                return
+        raise err(errno.ENOSPC)
+
+    def unhash(self, sk: UnixSock) -> None:
+        """Forget the binding of ``sk``; a node stays in the file system, as in Linux."""
+        key = sk.key
+        if key is not None:
+            sk.key = None
+            if self.bound.get(key) is sk:
+                del self.bound[key]
+
+    def _insert(self, sk: UnixSock, key: Key, name: bytes) -> None:
+        self.bound[key] = sk
+        sk.key = key
+        sk.name = shape_of(name)
+
+    def _make_node(self, path: bytes) -> Key:
+        try:
+            _mknod(path, NODE_MODE)
+            status = _stat(path)
+        except FileExistsError:
+            raise err(errno.EADDRINUSE) from None
+        except OSError as exc:
+            raise err(exc.errno or errno.EINVAL) from None
+        return "node", status.st_dev, status.st_ino
+
+    # -- finding -----------------------------------------------------------------------------------------
+
+    def find(self, name: bytes, type: int) -> UnixSock:
+        """The socket of ``type`` bound to the raw ``name`` (unix_find_other).
+
+        ECONNREFUSED when there is none; for paths also EPROTOTYPE for one of another type, and what looking the
+        path up says: ENOENT, ENOTDIR, ELOOP, EACCES (also for a node that may not be written).
+        """
+        if not name[0]:
+            found = self.bound.get(("abstract", name, type))
+            if found is None:
+                raise err(errno.ECONNREFUSED)
+            return found
+        try:
+            status = _stat(name)
+        except OSError as exc:
+            raise err(exc.errno or errno.EINVAL) from None
+        if not _access(name, _W_OK, effective_ids=True):
+            raise err(errno.EACCES)
+        found = self.bound.get(("node", status.st_dev, status.st_ino)) if S_ISSOCK(status.st_mode) else None
+        if found is None:
+            raise err(errno.ECONNREFUSED)
+        if found.type != type:
+            raise err(errno.EPROTOTYPE)
+        return found

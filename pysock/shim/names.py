@@ -1,0 +1,191 @@
+"""Name resolution for programs: getaddrinfo, getnameinfo and their older relatives, over the namespace's hosts table.
+
+Hermetic: no name ever leaves the process. What is pure translation (numeric addresses, service names, flags and their errors) is
+left to the C library's own functions, which are told never to resolve (AI_NUMERICHOST, NI_NUMERICHOST); so the order of results,
+the defaults and the error codes are the ones programs know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pysock.shim.address import encode_host, lookup, resolve
+from pysock.shim.hosts import canonical, hosts_of
+from pysock.shim.real import audit, gaierror, herror, real_getaddrinfo, real_getnameinfo
+from pysock.shim.state import current_net
+from pysock.uapi.netdb import (
+    AI_ADDRCONFIG,
+    AI_CANONNAME,
+    AI_NUMERICHOST,
+    EAI_NONAME,
+    NI_NAMEREQD,
+    NI_NOFQDN,
+    NI_NUMERICHOST,
+)
+from pysock.uapi.socket import AF_INET, AF_INET6, AF_UNSPEC
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from pysock.core.net import Net
+
+    AddrInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+
+#: herror's HOST_NOT_FOUND.
+_HOST_NOT_FOUND = 1
+
+
+def _unknown() -> gaierror:
+    return gaierror(EAI_NONAME, "Name or service not known")
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = AF_UNSPEC, type: int = 0, proto: int = 0, flags: int = 0
+) -> list[AddrInfo]:
+    """getaddrinfo(host, port [, family, type, proto, flags])
+        -> list of (family, type, proto, canonname, sockaddr)
+
+    Resolve host and port into addrinfo struct.
+    """
+    net = current_net()
+    known = None
+    if isinstance(host, (str, bytes)):
+        name = encode_host(host) if host else ""
+        known = None if not name or flags & AI_NUMERICHOST else hosts_of(net).addresses(name)
+    if known is None:
+        # A number, nothing, or a name that nobody has: the C library knows what to say to each.
+        found = real_getaddrinfo(host, port, family, type, proto, flags & ~AI_ADDRCONFIG | AI_NUMERICHOST)
+        if host is None:
+            found = _only_our_families(net, family, found)
+        return found  # type: ignore[return-value]  # its tuples are ours, seen by typeshed with other names
+    audit("socket.getaddrinfo", host, port, family, type, proto)
+    found_by_name: list[AddrInfo] = []
+    quiet = flags & ~(AI_ADDRCONFIG | AI_CANONNAME) | AI_NUMERICHOST
+    for number, numeric in lookup(net, name, family):
+        if family == AF_UNSPEC and not _have(net, number):
+            continue
+        found_by_name += real_getaddrinfo(numeric, port, number, type, proto, quiet)  # type: ignore[arg-type]
+    if not found_by_name:
+        raise _unknown()
+    if flags & AI_CANONNAME:
+        first = found_by_name[0]
+        found_by_name[0] = (*first[:3], _canonical_name(net, name), first[4])
+    return found_by_name
+
+
+def _have(net: Net, family: int) -> bool:
+    return family != AF_INET6 or AF_INET6 in net.kernel.families.table
+
+
+def _only_our_families(net: Net, family: int, found: list[Any]) -> list[Any]:
+    if family != AF_UNSPEC:
+        return found
+    ours = [entry for entry in found if _have(net, entry[0])]
+    return ours or found
+
+
+def _canonical_name(net: Net, name: str) -> str:
+    hosts = hosts_of(net)
+    for _, numeric in hosts.addresses(name) or ():
+        names = hosts.names(numeric)
+        if names:
+            return names[0]
+    return name
+
+
+def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
+    """getnameinfo(sockaddr, flags) --> (host, port)
+
+    Get host and port for a sockaddr.
+    """
+    host, service = real_getnameinfo(sockaddr, (flags | NI_NUMERICHOST) & ~NI_NAMEREQD)
+    if flags & NI_NUMERICHOST:
+        return host, service
+    names = hosts_of(current_net()).names(host.split("%")[0])
+    if names:
+        name = names[0]
+        return name.split(".")[0] if flags & NI_NOFQDN else name, service
+    if flags & NI_NAMEREQD:
+        raise _unknown()
+    return host, service
+
+
+def _checked_host(host: Any, function: str) -> str:
+    if not isinstance(host, (str, bytes, bytearray)):
+        raise TypeError(f"{function}() argument 1 must be str, bytes or bytearray, not {type(host).__name__}")
+    return encode_host(host)
+
+
+def gethostbyname(host: Any, /) -> str:
+    """gethostbyname(host) -> address
+
+    Return the IP address (a string of the form '255.255.255.255') for a host.
+    """
+    name = _checked_host(host, "gethostbyname")
+    audit("socket.gethostbyname", host)
+    return resolve(current_net(), name, AF_INET)
+
+
+def gethostbyname_ex(host: Any, /) -> tuple[str, list[str], list[str]]:
+    """gethostbyname_ex(host) -> (name, aliaslist, addresslist)
+
+    Return the true host name, a list of aliases, and a list of IP addresses, for a host.
+    """
+    name = _checked_host(host, "gethostbyname_ex")
+    audit("socket.gethostbyname", host)
+    net = current_net()
+    resolve(net, name, AF_INET)
+    hosts = hosts_of(net)
+    if canonical(name) is not None or not name:
+        return name, [], [resolve(net, name, AF_INET)]
+    found = [numeric for _, numeric in lookup(net, name, AF_INET)]
+    names = hosts.names(found[0]) or [name]
+    return names[0], names[1:], found
+
+
+def gethostbyaddr(host: Any, /) -> tuple[str, list[str], list[str]]:
+    """gethostbyaddr(host) -> (name, aliaslist, addresslist)
+
+    Return the true host name, a list of aliases, and a list of IP addresses, for a host. The host may be a name or an IP address.
+    """
+    name = _checked_host(host, "gethostbyaddr")
+    audit("socket.gethostbyaddr", host)
+    net = current_net()
+    numeric = resolve(net, name, AF_UNSPEC)
+    names = hosts_of(net).names(numeric)
+    if not names:
+        raise herror(_HOST_NOT_FOUND, "Unknown host")
+    return names[0], names[1:], [numeric]
+
+
+def gethostname() -> str:
+    """gethostname() -> string
+
+    Return the current host name.
+    """
+    audit("socket.gethostname")
+    return hosts_of(current_net()).hostname
+
+
+def sethostname(name: Any, /) -> None:
+    """sethostname(name)
+
+    Sets the hostname to name.
+    """
+    import errno
+    import os
+
+    from pysock.core.capability import CAP_SYS_ADMIN
+    from pysock.core.errors import err
+    from pysock.shim.state import current
+
+    raw = os.fsencode(name)
+    audit("socket.sethostname", name)
+    task = current()
+    if not task.creds.capable(CAP_SYS_ADMIN):
+        raise err(errno.EPERM)
+    if len(raw) > 64:
+        raise err(errno.EINVAL)
+    hosts = hosts_of(task.net)
+    hosts.hostname = os.fsdecode(raw)
+    hosts.add("127.0.1.1", hosts.hostname)

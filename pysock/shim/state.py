@@ -1,0 +1,42 @@
+"""Which task a call of the shim is made for.
+
+`vfs.task` knows the task of a context and the process-wide default. Here the default gets its first value: a program that only
+says `import pysock as socket` boots a kernel with its first socket, in real time and with virtual fd numbers.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from pysock.vfs import task as vfs_task
+
+if TYPE_CHECKING:
+    from pysock.core.net import Net
+    from pysock.vfs.task import Task
+
+_booting = threading.Lock()
+
+
+def current() -> Task:
+    """The task of this context, else the process-wide default one, which is booted if there is none yet."""
+    task = vfs_task.current.get()
+    if task is None:
+        task = vfs_task.default_task()
+        if task is None:
+            task = _boot_default()
+    return task
+
+
+def current_net() -> Net:
+    """The network namespace of the current task."""
+    return current().net
+
+
+def _boot_default() -> Task:
+    with _booting:
+        task = vfs_task.default_task()
+        if task is None:
+            task = vfs_task.Task.boot()
+            vfs_task.set_default_task(task)
+        return task

@@ -1,0 +1,13 @@
+"""Settings that every test shares.  Fixtures and helpers stand in the nearest conftest.py, or in support/."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No deadline: nothing here may fail because a machine is slow.  Under CI the examples are derived from the
+# test itself, so that a red run is red again; at a desk they are random, and a failure prints its replay.
+settings.register_profile("pysock", deadline=None, print_blob=True)
+settings.register_profile("pysock-ci", deadline=None, print_blob=True, derandomize=True, database=None)
+settings.load_profile("pysock-ci" if os.environ.get("CI") else "pysock")

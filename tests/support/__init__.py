@@ -1,0 +1,1 @@
+"""Helpers that several test files share; `from support.x import y` finds them."""
