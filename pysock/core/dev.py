@@ -379,7 +379,7 @@ def netif_rx(skb: SkBuff) -> int:
 
 
 def netif_receive_skb(skb: SkBuff) -> int:
-    """The same for a NAPI poll, which runs in the softirq already: delivered at once, never dropped for lack of room."""
+    """The same for a NAPI poll, which runs in the softirq already: delivered at once, without the backlog."""
     dev = skb.dev
     if dev is None:
         kfree_skb(skb, "DEV_READY")

@@ -64,7 +64,6 @@ class Kernel:
         "clock_ns",
         "creds",
         "dev_layer",
-        "entries",
         "errors",
         "families",
         "init_net",
@@ -97,7 +96,6 @@ class Kernel:
         self.parked: list[Sleeper] = []
         self.keeper: Sleeper | None = None
         self.participants = 0
-        self.entries = 0
         self._sleepers = Sleepers()
         self._deferred: list[Callable[[], None]] = []
         self.errors = ErrorReporter() if log is None else ErrorReporter(log)
@@ -106,6 +104,8 @@ class Kernel:
         self.dev_layer = DeviceLayer(self)
         self.softnet = SoftnetData(self.dev_layer.receive_skb, self.errors)
         self.netns: list[Net] = []
+        self.init_net: Net = None  # type: ignore[assignment]  # boot() makes it
+        self.plugins: Plugins = None  # type: ignore[assignment]  # boot() loads them
         self.net_ids = itertools.count(1)
 
     @classmethod
@@ -159,7 +159,6 @@ class Kernel:
     def enter(self) -> int:
         """Take the lock, read the clock, run the timers that are due; return the instant (monotonic ns)."""
         self.acquire()
-        self.entries += 1
         now = self.now = self.clock_ns()
         if now >= self.timers.next_expiry:
             self.timers.run(now)
@@ -167,7 +166,6 @@ class Kernel:
 
     def tick(self) -> int:
         """Read the clock again within a call, and run the timers that are due; return the instant."""
-        self.entries += 1
         now = self.now = self.clock_ns()
         if now >= self.timers.next_expiry:
             self.timers.run(now)
@@ -181,14 +179,17 @@ class Kernel:
             if self._deferred:
                 self._run_deferred()
         finally:
-            wakeups = self.wakeups
-            if wakeups:
-                self.wakeups = []
-                self._release()
-                for sleeper in wakeups:
-                    sleeper.ring()
+            if self.wakeups:
+                self._release_and_wake()
             else:
                 self._release()
+
+    def _release_and_wake(self) -> None:
+        wakeups = self.wakeups
+        self.wakeups = []
+        self._release()
+        for sleeper in wakeups:
+            sleeper.ring()
 
     def defer(self, work: Callable[[], None]) -> None:
         """Do ``work`` under the lock: now if this thread is not in the kernel, else when it leaves. For finalizers."""

@@ -193,6 +193,9 @@ class Proto:
         """connect() to AF_UNSPEC."""
         raise err(errno.EOPNOTSUPP)
 
+    def listen(self, sk: Any, backlog: int) -> None:
+        raise err(errno.EOPNOTSUPP)
+
     def accept(self, sk: Any, flags: int) -> Any:
         """Return the next established child sock."""
         raise err(errno.EOPNOTSUPP)

@@ -115,16 +115,16 @@ class SoftnetData:
         self.running = True
         try:
             restarts = 0
-            while self.pending:
+            while self.pending and restarts < MAX_RESTART:
                 pending = self.pending
                 self.pending = 0
                 if pending & NET_TX_SOFTIRQ:
                     self._net_tx_action()
-                if pending & NET_RX_SOFTIRQ:
+                if self.poll_list:
                     self._net_rx_action()
-                    restarts += 1
-                    if restarts == MAX_RESTART:
-                        break
+                elif pending & NET_RX_SOFTIRQ:
+                    self._process_backlog(NETDEV_BUDGET)
+                restarts += 1
         finally:
             self.running = False
 
@@ -133,24 +133,34 @@ class SoftnetData:
         if self.pending:
             self.run()
 
-    def _net_rx_action(self) -> None:
-        budget = NETDEV_BUDGET
+    def _process_backlog(self, quota: int) -> int:
+        """Receive at most ``quota`` packets of the backlog; those left over keep NET_RX raised."""
         queue = self.input_pkt_queue
         receive = self.receive
         popleft = queue.popleft
-        while True:
-            # The backlog is polled like a device of weight 64 (process_backlog).
-            quota = NAPI_POLL_WEIGHT
-            while queue and quota:
-                quota -= 1
-                receive(popleft())
-            done = NAPI_POLL_WEIGHT - quota
-            self.processed += done
-            budget -= done
+        left = quota
+        while queue:
+            if not left:
+                self.time_squeeze += 1
+                self.pending |= NET_RX_SOFTIRQ
+                break
+            left -= 1
+            receive(popleft())
+        done = quota - left
+        self.processed += done
+        return done
+
+    def _net_rx_action(self) -> None:
+        """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64."""
+        budget = NETDEV_BUDGET
+        queue = self.input_pkt_queue
+        while self.poll_list or queue:
+            if queue:
+                squeezed = self.time_squeeze
+                budget -= self._process_backlog(NAPI_POLL_WEIGHT)
+                self.time_squeeze = squeezed  # a turn that ended is no squeeze: the budget decides
             if self.poll_list:
                 budget -= self._poll_one()
-            elif not queue:
-                return
             if budget <= 0:
                 self.time_squeeze += 1
                 self.pending |= NET_RX_SOFTIRQ

@@ -45,7 +45,7 @@ _eventfd_write = os.eventfd_write
 _EVENTFD_FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
 _close = os.close
 
-#: How long (ms of real time) virtual time waits for a thread that seems to run but does not enter the kernel:
+#: How long (ms of real time) virtual time waits for a thread that seems to run but moves no packet:
 #: it may be blocked where pysock cannot see it (Thread.join, a queue).
 VIRTUAL_GRACE_MS = 20
 
@@ -124,6 +124,10 @@ class Sleeper:
         return True
 
     def _timeout(self) -> None:
+        self._wake(0)
+
+    def nudge(self) -> None:
+        """Make the thread look at the clock and the timers again. Called under the kernel lock."""
         self._wake(0)
 
     def ring(self) -> None:
@@ -241,9 +245,9 @@ class Sleeper:
                     if not kernel.advance():
                         self._sleep(None)  # nothing will ever happen here: only a signal or another thread
                     continue
-                seen = kernel.entries
+                seen = kernel.softnet.processed
                 self._sleep(VIRTUAL_GRACE_MS)
-                if not self.woken and kernel.entries == seen:
+                if not self.woken and kernel.softnet.processed == seen:
                     kernel.advance()
         finally:
             kernel.parked.remove(self)

@@ -15,6 +15,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
+from pysock.core.skb_data import skb_copy_bits
+from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb, kfree_skb, skb_truesize
 from pysock.core.sock import (
     RCV_SHUTDOWN,
     SOCK_BROADCAST,
@@ -23,8 +25,6 @@ from pysock.core.sock import (
     MsgHdr,
     Proto,
 )
-from pysock.core.skb_data import skb_copy_bits
-from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb, kfree_skb
 from pysock.families.inet import ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.fib import RTN_BROADCAST
@@ -242,3 +242,39 @@ def purge(sk: DatagramSock) -> None:
     sk.receive_queue = None
     for skb in queue or ():
         uncharge(sk, skb)
+
+
+class _SendCharge:
+    """What a datagram on its way out holds of its sender's buffer, and how it gives it back (sock_wfree)."""
+
+    __slots__ = ("size", "sk")
+
+    def __init__(self, sk: DatagramSock, size: int) -> None:
+        self.sk = sk
+        self.size = size
+
+    def __call__(self, skb: SkBuff) -> None:
+        self.sk.wmem_alloc -= self.size
+        self.sk.write_space()
+
+
+def charge_send(sk: DatagramSock, skb: SkBuff) -> None:
+    """Charge ``skb`` to its sender until the device is done with it (skb_set_owner_w). Needless on loopback, where it is done
+    before the sender's next step."""
+    size = skb_truesize(skb)
+    skb.sk = sk
+    skb.destructor = _SendCharge(sk, size)
+    sk.wmem_alloc += size
+
+
+def wait_for_room(sk: DatagramSock, flags: int) -> None:
+    """Sleep while what is under way fills the send buffer (sock_alloc_send_pskb). EAGAIN; the pending error."""
+    deadline = None
+    while sk.wmem_alloc >= sk.sndbuf:
+        if flags & MSG_DONTWAIT:
+            raise err(errno.EAGAIN)
+        if deadline is None:
+            deadline = sk.snd_deadline(flags)
+        if not sk.wait(deadline):
+            raise err(errno.EAGAIN)
+        sk.raise_error()

@@ -6,13 +6,21 @@ import errno
 from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
-from pysock.core.netdev_events import NETDEV_DOWN, NETDEV_UNREGISTER, NETDEV_UP
+from pysock.core.netdev_events import (
+    NETDEV_CHANGEADDR,
+    NETDEV_CHANGEMTU,
+    NETDEV_DOWN,
+    NETDEV_UNREGISTER,
+    NETDEV_UP,
+)
 from pysock.families.inet.fib import RT_SCOPE_HOST, RT_SCOPE_LINK, RTN_BROADCAST, RTN_LOCAL, RTN_UNICAST, FibEntry
-from pysock.uapi.if_ import IFF_LOOPBACK
+from pysock.uapi.if_ import IFF_LOOPBACK, IFF_UP
 
 if TYPE_CHECKING:
-    from pysock.core.device import NetDevice
+    from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet
+
+ALL_HOSTS = b"\xe0\0\0\1"
 
 
 class InIfaddr:
@@ -29,13 +37,17 @@ class InIfaddr:
 
 
 class InDevice:
-    """What inet keeps on a device (struct in_device); ``dev.proto_priv["inet"]``."""
+    """What inet keeps on a device (struct in_device); ``dev.proto_priv["inet"]``.
 
-    __slots__ = ("addresses", "dev")
+    ``groups`` maps the multicast groups that sockets joined on it to how many did.
+    """
+
+    __slots__ = ("addresses", "dev", "groups")
 
     def __init__(self, dev: NetDevice) -> None:
         self.dev = dev
         self.addresses: list[InIfaddr] = []
+        self.groups: dict[bytes, int] = {}
 
 
 def in_device(dev: NetDevice) -> InDevice:
@@ -45,6 +57,14 @@ def in_device(dev: NetDevice) -> InDevice:
         state = dev.proto_priv["inet"] = InDevice(dev)
     assert isinstance(state, InDevice)
     return state
+
+
+def is_member(dev: NetDevice, group: bytes) -> bool:
+    """Whether datagrams to ``group`` are for us on ``dev`` (ip_check_mc): 224.0.0.1 always is (RFC 1112 4)."""
+    if group == ALL_HOSTS:
+        return True
+    state = dev.proto_priv.get("inet")
+    return isinstance(state, InDevice) and group in state.groups
 
 
 def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InIfaddr:
@@ -68,15 +88,7 @@ def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InI
         ifa.routes.append(FibEntry(network, plen, RTN_UNICAST, dev, address, scope=RT_SCOPE_LINK))
     if broadcast is not None:
         ifa.routes.append(FibEntry(broadcast, 32, RTN_BROADCAST, dev, address, scope=RT_SCOPE_LINK))
-    added: list[FibEntry] = []
-    try:
-        for entry in ifa.routes:
-            inet.fib.add(entry)
-            added.append(entry)
-    except OSError:
-        for entry in added:
-            inet.fib.remove(entry)
-        raise
+    _add_routes(inet, dev, ifa)
     state.addresses.append(ifa)
     return ifa
 
@@ -95,9 +107,27 @@ def del_address(inet: InetNet, dev: NetDevice, address: bytes) -> None:
     raise err(errno.EADDRNOTAVAIL)
 
 
+def _add_routes(inet: InetNet, dev: NetDevice, ifa: InIfaddr) -> None:
+    """fib_add_ifaddr(): of a device that is down only the address itself is known. All or nothing."""
+    present = inet.fib.entries()
+    added: list[FibEntry] = []
+    try:
+        for entry in ifa.routes:
+            if entry not in present and (entry.type == RTN_LOCAL or dev.flags & IFF_UP):
+                inet.fib.add(entry)
+                added.append(entry)
+    except OSError:
+        for entry in added:
+            inet.fib.remove(entry)
+        raise
+
+
 def setup(inet: InetNet, loopback_address: bytes) -> None:
-    """Follow the devices of this namespace (inetdev_event): a loopback that comes up gets ``loopback_address``/8, an address
-    of a device that comes up gets its routes back, a device that goes down loses them, one that goes away its addresses too.
+    """Follow the devices of this namespace (inetdev_event).
+
+    A loopback device that comes up without an address gets ``loopback_address``/8. A device that goes down loses its routes
+    but for its own addresses, which stay ours; a device that comes up again gets the connected ones back, not those
+    that somebody added. One that goes away takes everything along.
     """
 
     def netdev_event(event: int, dev: NetDevice) -> None:
@@ -106,10 +136,15 @@ def setup(inet: InetNet, loopback_address: bytes) -> None:
         if event == NETDEV_UP:
             _device_up(inet, dev, loopback_address)
         elif event == NETDEV_DOWN:
-            inet.fib.remove_device(dev)
+            for entry in inet.fib.entries():
+                if entry.dev is dev and entry.type != RTN_LOCAL:
+                    inet.fib.remove(entry)
+            inet.fib.flush()  # routes in use may rest on the device being up
         elif event == NETDEV_UNREGISTER:
             inet.fib.remove_device(dev)
             dev.proto_priv.pop("inet", None)
+        elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR):
+            inet.fib.flush()  # routes in use hold both
 
     inet.kernel.dev_layer.netdev_chain.register(netdev_event, name="inet")
 
@@ -119,8 +154,6 @@ def _device_up(inet: InetNet, dev: NetDevice, loopback_address: bytes) -> None:
     if dev.flags & IFF_LOOPBACK and not state.addresses:
         add_address(inet, dev, loopback_address, 8)
         return
-    present = set(inet.fib.entries())
     for ifa in state.addresses:
-        for entry in ifa.routes:
-            if entry not in present:
-                inet.fib.add(entry)
+        _add_routes(inet, dev, ifa)
+    inet.fib.flush()

@@ -9,7 +9,6 @@ import errno
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
 from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
 from pysock.core.skb_data import skb_copy_bits
@@ -24,7 +23,6 @@ from pysock.uapi.socket import (
     SCM_RIGHTS,
     SCM_TIMESTAMP,
     SCM_TIMESTAMPNS,
-    SO_MARK,
     SOL_IP,
     SOL_SOCKET,
 )
@@ -43,29 +41,24 @@ _TIME: Final = Struct("=qq")
 
 
 class SendParams:
-    """What a sendmsg may say about one datagram (struct ipcm_cookie). None and -1: as the socket has it."""
+    """What a sendmsg may say about one datagram (struct ipcm_cookie). ANY and -1: as the socket has it."""
 
-    __slots__ = ("mark", "oif", "saddr", "tos", "ttl")
+    __slots__ = ("oif", "saddr", "tos", "ttl")
 
     def __init__(self, oif: int) -> None:
         self.oif = oif
         self.saddr = ANY
-        self.ttl = self.tos = self.mark = -1
+        self.ttl = self.tos = -1
 
 
-def parse_send(sk: InetSock, control: list[tuple[int, int, bytes]], params: SendParams) -> None:
-    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one, EPERM for SO_MARK without
-    CAP_NET_ADMIN; those of other protocols are ignored."""
+def parse_send(control: list[tuple[int, int, bytes]], params: SendParams) -> None:
+    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one; those of other protocols
+    are ignored."""
     for level, kind, data in control:
         if level == SOL_IP:
             _parse_ip(kind, data, params)
-        elif level == SOL_SOCKET:
-            if kind == SO_MARK:
-                if not sk.creds.capable(CAP_NET_ADMIN):
-                    raise err(errno.EPERM)
-                params.mark = _number(data)
-            elif kind not in (SCM_RIGHTS, SCM_CREDENTIALS):
-                raise err(errno.EINVAL)
+        elif level == SOL_SOCKET and kind not in (SCM_RIGHTS, SCM_CREDENTIALS):
+            raise err(errno.EINVAL)
 
 
 def _parse_ip(kind: int, data: bytes, params: SendParams) -> None:

@@ -14,12 +14,19 @@ import errno
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from pysock.core.dev import netif_rx
+from pysock.core.dev_xmit import NET_XMIT_CN
 from pysock.core.errors import err
-from pysock.core.skbuff import SkBuff, consume_skb
+from pysock.core.skb_copy import skb_clone
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb
 from pysock.families.inet import route
 from pysock.families.inet.addr import is_multicast
+from pysock.families.inet.devinet import is_member
+from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
 from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
+from pysock.uapi.if_packet import PACKET_LOOPBACK
+from pysock.uapi.in_ import IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT
 from pysock.wire.ipv4 import DF
 
 if TYPE_CHECKING:
@@ -29,9 +36,6 @@ if TYPE_CHECKING:
 #: version+IHL and TOS | total length | identification | flags, TTL, protocol | checksum | addresses
 _pack = Struct("!2sHH4sH8s").pack
 HEADER_LEN = 20
-IP_PMTUDISC_DONT = 0
-IP_PMTUDISC_DO = 2
-IP_PMTUDISC_PROBE = 3
 
 
 def build_header_template(
@@ -41,9 +45,13 @@ def build_header_template(
     first = bytes((0x45, tos))
     middle = bytes((frag >> 8, frag & 0xFF, ttl, protocol))
     addresses = saddr + daddr
-    words = first + middle + addresses
-    total = sum((words[i] << 8) | words[i + 1] for i in range(0, len(words), 2))
-    return first, middle, addresses, total
+    # The sum of 16-bit words is the number they spell, modulo 65535 (wire.checksum).
+    return first, middle, addresses, int.from_bytes(first + middle + addresses, "big") % 0xFFFF
+
+
+def df_of(sk: InetSock) -> int:
+    """DF, or 0 for a socket that lets its datagrams be fragmented (ip_dont_fragment)."""
+    return 0 if sk.pmtudisc in (IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT) else DF
 
 
 def rebuild_route(sk: InetSock) -> Rtable:
@@ -52,8 +60,7 @@ def rebuild_route(sk: InetSock) -> Rtable:
     rt = route.output(inet, sk.daddr, sk.saddr, sk.bound_dev_if)
     sk.dst = rt
     ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
-    frag = 0 if sk.pmtudisc == IP_PMTUDISC_DONT else DF
-    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, frag, sk.saddr, sk.daddr)
+    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk), sk.saddr, sk.daddr)
     return rt
 
 
@@ -119,42 +126,74 @@ def send_datagram(
     ttl: int | None = None,
     frag: int = 0,
     ident: int | None = None,
+    loop: bool = True,
 ) -> int:
     """Send one datagram over ``rt``: ``payload`` holds the transport header and data. 0, or a negative errno.
 
-    ``frag`` may be DF. A datagram larger than the MTU is EMSGSIZE with DF; without it, it would be fragmented here, which is
-    not supported yet: also EMSGSIZE, counted in FragFails.
+    ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than the MTU is EMSGSIZE with DF; without it, it would
+    be fragmented here, which is not supported yet: also EMSGSIZE, counted in FragFails.
     """
-    mibs = inet.mibs.ip
     length = payload.len + HEADER_LEN
     if length > 0xFFFF:
         consume_skb(payload)
         return -errno.EMSGSIZE
-    mibs.OutRequests += 1
-    if length > rt.mtu:
-        mibs.FragFails += 1
-        consume_skb(payload)
-        return -errno.EMSGSIZE
-    hh = rt.hh
-    if hh is None:
-        mibs.OutDiscards += 1
-        consume_skb(payload)
-        return -errno.EHOSTUNREACH
     if ttl is None:
         ttl = 1 if is_multicast(rt.daddr) else inet.default_ttl
     if ident is None:
         ident = inet.ids.getrandbits(16)
     first, middle, addresses, total = build_header_template(protocol, tos, ttl, frag, rt.saddr, rt.daddr)
     header = _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses)
+    return send_packet(inet, rt, header, payload, loop)
+
+
+def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop: bool = True) -> int:
+    """Put a finished IP ``header`` in front of ``payload`` and send it over ``rt``. 0, or a negative errno."""
+    mibs = inet.mibs.ip
+    mibs.OutRequests += 1
+    length = payload.len + len(header)
+    hh = rt.hh
+    if length > rt.mtu:
+        mibs.FragFails += 1
+        consume_skb(payload)
+        return -errno.EMSGSIZE
+    if hh is None:
+        mibs.OutDiscards += 1
+        consume_skb(payload)
+        return -errno.EHOSTUNREACH
     offset = len(hh)
     payload.head = hh + header + payload.head
     payload.len = length + offset
     payload.mac_header = 0
     payload.network_header = offset
-    payload.transport_header = offset + HEADER_LEN
+    payload.transport_header = offset + len(header)
     payload.protocol = ETH_P_IP
     payload.dev = rt.dev
-    return rt.xmit(payload)
+    if rt.type in (RTN_BROADCAST, RTN_MULTICAST):
+        loop_back(rt, payload, offset, loop)
+    result = rt.xmit(payload)
+    if result > 0:
+        if result == NET_XMIT_CN:
+            return 0
+        mibs.OutDiscards += 1
+        return -errno.ENOBUFS
+    return result
+
+
+def loop_back(rt: Rtable, skb: SkBuff, offset: int, loop: bool) -> None:
+    """Give our own host its copy of a finished broadcast, or of a multicast it is a member of (ip_mc_output).
+
+    ``offset`` is the length of the link-layer header. A loopback device needs no help.
+    """
+    if rt.loopback or (rt.type == RTN_MULTICAST and not (loop and is_member(rt.dev, rt.daddr))):
+        return
+    copy = skb_clone(skb)
+    copy.mac_header = 0
+    copy.data = copy.network_header = offset
+    copy.len -= offset
+    copy.pkt_type = PACKET_LOOPBACK
+    if copy.ip_summed == CHECKSUM_NONE:
+        copy.ip_summed = CHECKSUM_UNNECESSARY
+    netif_rx(copy)
 
 
 def checked(result: int) -> None:

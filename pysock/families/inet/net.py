@@ -6,7 +6,7 @@ add themselves to ``protos`` when the namespace is made.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pysock.core.snmp import Mibs
 from pysock.families.inet.fib import FibTable
@@ -62,7 +62,7 @@ class InetNet:
         self.fib = FibTable()
         self.protos: dict[int, Callable[[SkBuff], None]] = {}
         self.errors: dict[int, ErrorHandler] = {}
-        self.early_demux: dict[bytes, object] = {}
+        self.early_demux: dict[bytes, Any] = {}
         self.raw_deliver: Callable[[SkBuff, int], bool] | None = None
         self.ids = net.kernel.random("ip.id")
         self.default_ttl = 64

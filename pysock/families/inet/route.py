@@ -20,7 +20,7 @@ from pysock.families.inet.fib import (
     RTN_UNICAST,
     RTN_UNREACHABLE,
 )
-from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP
+from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_UP
 from pysock.uapi.if_ether import ETH_P_IP
 
 if TYPE_CHECKING:
@@ -105,11 +105,11 @@ def output(inet: InetNet, daddr: bytes, saddr: bytes = ANY, oif: int = 0) -> Rta
     if entry.type == RTN_LOCAL:
         # To ourselves: through loopback, whichever device holds the address.
         loopback = inet.net.loopback_dev
-        if loopback is None or not loopback.is_up:
+        if loopback is None or not loopback.flags & IFF_UP:
             raise err(errno.ENETUNREACH)
         return Rtable(RTN_LOCAL, loopback, saddr if saddr != ANY else daddr, daddr, None, fib.generation)
     assert entry.dev is not None
-    if not entry.dev.is_up:
+    if not entry.dev.flags & IFF_UP:
         raise err(errno.ENETUNREACH)
     source_addr = saddr if saddr != ANY else entry.prefsrc
     return Rtable(entry.type, entry.dev, source_addr, daddr, entry.gateway, fib.generation)
@@ -123,7 +123,7 @@ def _output_many(inet: InetNet, daddr: bytes, saddr: bytes, dev: NetDevice | Non
             dev = entry.dev
         elif saddr != ANY:
             dev = next((e.dev for e in inet.fib.local.entries() if e.prefix == saddr and e.plen == 32), None)
-    if dev is None or not dev.is_up:
+    if dev is None or not dev.flags & IFF_UP:
         raise err(errno.ENETUNREACH)
     if saddr == ANY:
         saddr = next((e.prefsrc for e in inet.fib.local.entries() if e.dev is dev and e.plen == 32), ANY)

@@ -5,8 +5,8 @@ part of both checksums. The next datagram to the same address tuple is one dict 
 ``sk.flows`` under the tuple that the program passed (None: the connected peer); it is good as long as the FIB's generation
 and SO_BINDTODEVICE are what they were. Everything else that goes into it is changed by calls that empty ``flows``.
 
-Only flows of the common kind are kept: a resolved next hop, don't-fragment set (so that the identification is free to be zero,
-RFC 6864), no broadcast, no per-datagram options.
+Only flows of the common kind are kept: a resolved next hop that loops or queues, don't-fragment set (so that the identification
+may be zero, RFC 6864), one receiver, no per-datagram options, nothing corked.
 """
 
 from __future__ import annotations
@@ -16,27 +16,234 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_NO_CHECK
-from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SKB_OVERHEAD, SkBuff
 from pysock.families.inet import ip_cmsg, ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
+from pysock.families.inet.datagram import charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
-from pysock.families.inet.ip_output import IP_PMTUDISC_DO, IP_PMTUDISC_DONT, IP_PMTUDISC_PROBE, build_header_template
-from pysock.families.inet.ip_output import finish_output, loop_back
+from pysock.families.inet.ip_output import build_header_template, df_of, loop_back
+from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
-from pysock.uapi.in_ import IPPROTO_UDP
+from pysock.uapi.in_ import IP_PMTUDISC_DO, IPPROTO_UDP
 from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB
 from pysock.uapi.tcp import TCP_ESTABLISHED
-from pysock.wire.ipv4 import DF
 
 if TYPE_CHECKING:
     from pysock.core.sock import Address, MsgHdr
     from pysock.families.inet.udp import UdpSock
 
-#: version+IHL and TOS | total length | identification | flags, TTL, protocol | checksum | addresses and ports | UDP length, sum
-_pack = Struct("!2sHH4sH12sHH").pack
-HEADERS = 28
-#: The longest payload: 65535 less the two headers.
-MAX_PAYLOAD = 0xFFFF - HEADERS
+    #: generation and device it was made for; longest payload (bytes); link-layer header with the first two bytes of IP's; flags,
+    #: TTL, protocol; addresses and ports; sums of the constant words of the IP header and of the pseudo header; where the IP
+    #: header starts; the route.
+    Flow = tuple[int, int, int, bytes, bytes, bytes, int, int, int, Rtable]
 
+#: (in front: link-layer header, version+IHL, TOS) total length | identification | flags, TTL, protocol | checksum | addresses
+#: and ports | UDP length | UDP checksum
+_pack = Struct("!HH4sH12sHH").pack
+_HEADERS = 28
+_IP_HEADER = 20
+MAX_PAYLOAD = 0xFFFF - _HEADERS
+_FLOW_LIMIT = 1024
 _PLAIN = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM
+
+
+def sendmsg(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
+    """Send ``data`` as one datagram to ``msg.name``, or to the connected peer. How much was sent: all of it.
+
+    EMSGSIZE above 65507 bytes or the MTU; EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad control
+    message; EACCES for broadcast without SO_BROADCAST; ENETUNREACH and other errors of routing; EAGAIN when the send buffer is
+    full, or no port is left; EPIPE after SHUT_WR; EOPNOTSUPP for MSG_OOB; the pending error of the socket.
+    """
+    flow = sk.flows.get(None if msg is None else msg.name)
+    if flow is None or sk.err or flags & ~_PLAIN or (msg is not None and msg.control) or sk.flags or sk.priority or sk.mark:
+        return _sendmsg_slow(sk, data, flags, msg)
+    generation, oif, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
+    n = len(data)
+    if n > limit or generation != sk.inet.fib.generation or oif != sk.bound_dev_if or not rt.loopback:
+        return _sendmsg_slow(sk, data, flags, msg)
+    if sk.dport:
+        ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
+    else:
+        ident = 0
+    length = n + _HEADERS
+    check = 0xFFFF - (ip_sum + length + ident) % 0xFFFF
+    skb = SkBuff(
+        front + _pack(length, ident, middle, check, names, n + 8, (udp_sum + n) % 0xFFFF),
+        0,
+        offset + length,
+        n,
+        (data,) if n else (),
+    )
+    skb.ip_summed = CHECKSUM_PARTIAL
+    skb.csum_offset = 6
+    skb.network_header = offset
+    skb.transport_header = offset + _IP_HEADER
+    skb.protocol = ETH_P_IP
+    skb.dev = rt.dev
+    table = sk.table
+    table.ip_mib.OutRequests += 1
+    result = rt.xmit(skb)
+    if result:
+        _count_failure(sk, result)
+    else:
+        table.mib.OutDatagrams += 1
+    return n
+
+
+def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
+    n = len(data)
+    if n > 0xFFFF:
+        raise err(errno.EMSGSIZE)
+    if flags & MSG_OOB:
+        raise err(errno.EOPNOTSUPP)
+    sk.prot.autobind(sk)
+    if sk.corked is not None:
+        flow, pieces = sk.corked  # the address of the first piece counts
+    else:
+        flow = _find_flow(sk, flags, msg)
+        pieces = []
+    total = n + sum(map(len, pieces))
+    if total > flow[2]:
+        rt = flow[-1]
+        if total <= MAX_PAYLOAD and sk.pmtudisc != IP_PMTUDISC_DO:
+            sk.table.ip_mib.FragFails += 1  # it should be fragmented, which is not supported yet
+        ip_error.local_error(sk, errno.EMSGSIZE, rt.mtu, rt.daddr, int.from_bytes(flow[5][10:], "big"))
+        raise err(errno.EMSGSIZE)
+    if sk.err:
+        raise err(sk.take_error())
+    if sk.shutdown & SEND_SHUTDOWN:
+        raise err(errno.EPIPE)
+    pieces.append(data)
+    if sk.cork or flags & MSG_MORE:
+        sk.corked = flow, pieces
+        sk.flows.clear()
+        return n
+    sk.corked = None
+    wait_for_room(sk, flags)
+    _transmit(sk, flow, b"".join(pieces) if len(pieces) > 1 else data)
+    return n
+
+
+def push_pending(sk: UdpSock) -> None:
+    """Send what was corked (udp_push_pending_frames)."""
+    if sk.corked is not None:
+        flow, pieces = sk.corked
+        sk.corked = None
+        _transmit(sk, flow, b"".join(pieces))
+
+
+def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
+    """The flow for one datagram; remembered if it is good for the next one too."""
+    name: Address = None if msg is None else msg.name
+    params = ip_cmsg.SendParams(sk.bound_dev_if)
+    params.saddr = sk.saddr
+    if name is not None:
+        daddr, dport = parse(name)
+        if not dport:
+            raise err(errno.EINVAL)
+    elif sk.state == TCP_ESTABLISHED:
+        daddr, dport = sk.daddr, sk.dport
+    else:
+        raise err(errno.EDESTADDRREQ)
+    special = False
+    if msg is not None and msg.control:
+        ip_cmsg.parse_send(msg.control, params)
+        special = True
+    flow = make_flow(sk, daddr, dport, params)
+    rt = flow[-1]
+    if rt.type == RTN_BROADCAST and not sk.flags & SOCK_BROADCAST:
+        raise err(errno.EACCES)
+    if flags & MSG_DONTROUTE:
+        special = True
+        if rt.gateway is not None:
+            raise err(errno.ENETUNREACH)
+    if rt.hh is None:
+        sk.inet.mibs.ip.OutDiscards += 1
+        raise err(errno.EHOSTUNREACH)
+    if not (special or sk.cork or sk.shutdown or rt.type in (RTN_BROADCAST, RTN_MULTICAST)) and flow[4][0]:
+        if len(sk.flows) >= _FLOW_LIMIT:
+            sk.flows.clear()
+        sk.flows[name] = flow
+    return flow
+
+
+def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams) -> Flow:
+    """Route a datagram to ``daddr`` and prepare its headers; see `Flow`."""
+    inet = sk.inet
+    oif, saddr = params.oif, params.saddr
+    if is_multicast(daddr):
+        oif = oif or sk.mc_index
+        if saddr == ANY:
+            saddr = sk.mc_addr
+        ttl = sk.mc_ttl
+    else:
+        ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
+    try:
+        rt = route.output(inet, daddr, saddr, oif)
+    except OSError as exc:
+        if exc.errno == errno.ENETUNREACH:
+            inet.mibs.ip.OutNoRoutes += 1
+        raise
+    if params.ttl >= 0:
+        ttl = params.ttl
+    tos = params.tos if params.tos >= 0 else sk.tos
+    first, middle, addresses, ip_sum = build_header_template(IPPROTO_UDP, tos, ttl, df_of(sk), rt.saddr, rt.daddr)
+    names = addresses + sk.sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
+    # The pseudo header (RFC 768) less the payload's length; UDP's own 8 bytes are in.
+    udp_sum = int.from_bytes(addresses, "big") % 0xFFFF + IPPROTO_UDP + 8
+    hh = rt.hh or b""
+    limit = min(MAX_PAYLOAD, rt.mtu - _HEADERS)
+    return rt.generation, sk.bound_dev_if, limit, hh + first, middle, names, ip_sum, udp_sum, len(hh), rt
+
+
+def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
+    """What the fast path of `sendmsg` does, with every option."""
+    _, _, _, front, middle, names, ip_sum, udp_sum, offset, rt = flow
+    n = len(data)
+    length = n + _HEADERS
+    if not middle[0]:
+        ident = sk.inet.ids.getrandbits(16)  # it may be fragmented on its way
+    elif sk.dport:
+        ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
+    else:
+        ident = 0
+    no_check = sk.flags & SOCK_NO_CHECK
+    check = 0xFFFF - (ip_sum + length + ident) % 0xFFFF
+    udp_check = 0 if no_check else (udp_sum + n) % 0xFFFF
+    head = front + _pack(length, ident, middle, check, names, n + 8, udp_check)
+    skb = SkBuff(head, 0, offset + length, n, (data,) if n else ())
+    skb.ip_summed = CHECKSUM_NONE if no_check else CHECKSUM_PARTIAL
+    skb.csum_offset = 6
+    skb.network_header = offset
+    skb.transport_header = offset + _IP_HEADER
+    skb.protocol = ETH_P_IP
+    skb.dev = rt.dev
+    if sk.priority:
+        skb.priority = sk.priority
+    if sk.mark:
+        skb.mark = sk.mark
+    if not rt.loopback:
+        if rt.type in (RTN_BROADCAST, RTN_MULTICAST):
+            loop_back(rt, skb, offset, sk.mc_loop)
+        charge_send(sk, skb)
+    sk.table.ip_mib.OutRequests += 1
+    result = rt.xmit(skb)
+    if result:
+        _count_failure(sk, result)
+    else:
+        sk.table.mib.OutDatagrams += 1
+
+
+def _count_failure(sk: UdpSock, result: int) -> None:
+    """A positive result is a queue that dropped it: an error for the program only with IP_RECVERR (ip_send_skb)."""
+    if result == 2:  # NET_XMIT_CN: queued, but slow down
+        sk.table.mib.OutDatagrams += 1
+        return
+    sk.table.ip_mib.OutDiscards += 1
+    if result > 0:
+        if not sk.recverr:
+            sk.table.mib.SndbufErrors += 1
+            return
+        result = -errno.ENOBUFS
+    raise err(-result)

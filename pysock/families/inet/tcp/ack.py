@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.families.inet.tcp import recovery, rtt
+from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
 from pysock.families.inet.tcp.sock import CA_OPEN
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ def new_ack(sk: TcpSock, ack: int) -> int:
     limited = sk.packets_out >= sk.cwnd or sk.unsent_bytes
     sk.packets_out -= acked
     sk.retransmits = 0
-    if sampled > 0:
+    if sampled > 0 and now - sk.rtt_at >= SAMPLE_INTERVAL:
         rtt.update(sk, now - sampled)
+    elif sk.backoff:
+        rtt.set_rto(sk)  # an ACK of new data ends the back-off
     if sk.ca_state == CA_OPEN:
         if limited or (sk.cwnd < sk.ssthresh and sk.cwnd < sk.packets_out + 2 * acked):
             sk.cong.cong_avoid(sk, acked)

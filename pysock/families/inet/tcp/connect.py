@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
+from pysock.core.netdev_features import NETIF_F_TSO
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.sock import SOCK_KEEPOPEN, Address
 from pysock.families.inet import route
@@ -122,7 +123,7 @@ def set_mss(sk: TcpSock, peer_mss: int) -> None:
     if sk.ts_ok:
         mss -= 12
     sk.mss = mss
-    can_gso = rt is not None and rt.dev.can_tso
+    can_gso = rt is not None and bool(rt.dev.features & NETIF_F_TSO)
     sk.size_goal = max(GSO_MAX, mss) if can_gso else mss
     # tcp_sndbuf_expand(): room for twice the initial window of full segments.
     if not sk.sndbuf_locked:

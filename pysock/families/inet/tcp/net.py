@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_SEC
+from pysock.core.errors import err
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,14 +110,14 @@ class TcpNet:
         sysctl = self.inet.net.sysctl
         for name in ("rmem", "wmem"):
             sysctl.register_ints(
-                f"net.ipv4.tcp_{name}", getattr(self, name), minimum=1, on_change=lambda v, n=name: setattr(self, n, v)
+                f"net.ipv4.tcp_{name}", getattr(self, name), minimum=1, on_change=partial(setattr, self, name)
             )
         for name in ("fin_timeout", "keepalive_time", "keepalive_intvl"):
             sysctl.register_int(
                 f"net.ipv4.tcp_{name}",
                 getattr(self, name) // NSEC_PER_SEC,
                 minimum=0,
-                on_change=lambda v, n=name: setattr(self, n, v * NSEC_PER_SEC),
+                on_change=partial(self._set_seconds, name),
             )
         for name, low, high in (
             ("keepalive_probes", 1, 127),
@@ -131,22 +134,21 @@ class TcpNet:
                 getattr(self, name),
                 minimum=low,
                 maximum=high,
-                on_change=lambda v, n=name: setattr(self, n, v),
+                on_change=partial(setattr, self, name),
             )
         for name in ("timestamps", "window_scaling", "moderate_rcvbuf", "abort_on_overflow"):
             sysctl.register_bool(
-                f"net.ipv4.tcp_{name}", getattr(self, name), on_change=lambda v, n=name: setattr(self, n, v)
+                f"net.ipv4.tcp_{name}", getattr(self, name), on_change=partial(setattr, self, name)
             )
         sysctl.register_int(
-            "net.core.somaxconn", self.somaxconn, minimum=0, on_change=lambda v: setattr(self, "somaxconn", v)
+            "net.core.somaxconn", self.somaxconn, minimum=0, on_change=partial(setattr, self, "somaxconn")
         )
         sysctl.register_str("net.ipv4.tcp_congestion_control", self.cong.name, on_change=self._set_cong)
 
+    def _set_seconds(self, name: str, seconds: int) -> None:
+        setattr(self, name, seconds * NSEC_PER_SEC)
+
     def _set_cong(self, name: str) -> None:
-        import errno
-
-        from pysock.core.errors import err
-
         if name not in self.available:
             raise err(errno.ENOENT)
         self.cong = self.available[name]

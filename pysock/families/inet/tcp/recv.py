@@ -27,7 +27,8 @@ def recvmsg(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None = None) -> by
         if n <= size and (n == size or len(queue) == 1):
             queue.popleft()
             sk.rx_bytes -= n
-            if sk.delack_at != NEVER or sk.rx_bytes + n > sk.win_space >> 2:
+            # Only then can there be something to tell the peer: see cleanup_rbuf().
+            if not sk.pingpong or sk.rcv_nxt - sk.rcv_wup > sk.rcv_mss or 2 * (sk.rcv_adv - sk.rcv_nxt) <= sk.win_space:
                 cleanup_rbuf(sk, n)
             return chunk if type(chunk) is bytes else bytes(chunk)
     return _recvmsg_slow(sk, size, flags)

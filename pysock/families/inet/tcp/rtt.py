@@ -1,5 +1,8 @@
 """The round-trip estimator and the retransmission timeout (RFC 6298, with Linux's bounds).
 
+A sample is taken once a round trip and at most once a `SAMPLE_INTERVAL` (RFC 6298 3 asks for no more): the RTO's granularity
+is 1 ms, and on a loopback an estimator that runs for every ACK would cost more than IP does.
+
 ``srtt`` is kept as 8 times the smoothed time and ``rttvar`` as 4 times the deviation, in ns, so that both updates are a shift.
 """
 
@@ -7,14 +10,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pysock.core.clock import NSEC_PER_MSEC
 from pysock.families.inet.tcp.sock import RTO_MAX, RTO_MIN
 
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 
 
+#: ns between two samples
+SAMPLE_INTERVAL = NSEC_PER_MSEC
+
+
 def update(sk: TcpSock, sample: int) -> None:
     """Take in one measurement in ns (tcp_rtt_estimator, tcp_set_rto). Never one of a retransmitted segment (Karn)."""
+    sk.rtt_at = sk.kernel.now
     srtt = sk.srtt
     if srtt:
         delta = sample - (srtt >> 3)

@@ -48,15 +48,17 @@ class Segment:
 
     __slots__ = ("end_seq", "flags", "frags", "lost", "retrans", "segs", "sent_at", "seq")
 
-    def __init__(self, seq: int, end_seq: int, frags: tuple[bytes | memoryview, ...], flags: int, segs: int, now: int) -> None:
+    def __init__(
+        self, seq: int, end_seq: int, frags: tuple[bytes | memoryview, ...], flags: int, segs: int, now: int
+    ) -> None:
         self.seq = seq
         self.end_seq = end_seq
         self.frags = frags
         self.flags = flags
         self.segs = segs
         self.sent_at = now
-        self.lost = False  # marked lost, not retransmitted since
-        self.retrans = False  # transmitted more than once
+        #: lost: marked, and not retransmitted since; retrans: transmitted more than once
+        self.lost = self.retrans = False
 
 
 class TcpSock(InetSock):
@@ -90,7 +92,6 @@ class TcpSock(InetSock):
         "lost_out",
         "lrcvtime",
         "max_window",
-        "mdev",
         "mss",
         "nonagle",
         "nospace",
@@ -117,6 +118,7 @@ class TcpSock(InetSock):
         "rto",
         "rto_at",
         "rtx_queue",
+        "rtt_at",
         "rttvar",
         "rx_bytes",
         "rx_queue",
@@ -176,7 +178,7 @@ class TcpSock(InetSock):
         self.retransmits = self.backoff = self.probes_out = self.retrans_stamp = 0
         # Round-trip time.
         self.rto = RTO_INITIAL
-        self.srtt = self.rttvar = self.mdev = 0
+        self.srtt = self.rttvar = self.rtt_at = 0
         # Receiving.
         self.rcv_nxt = self.rcv_wup = self.rcv_adv = self.rcv_wscale = self.rx_bytes = self.copied_off = 0
         self.rx_queue: deque[bytes | memoryview] | None = None

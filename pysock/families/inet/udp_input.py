@@ -1,0 +1,200 @@
+"""UDP input: from an IP datagram to the socket it is for (udp_rcv, __udp4_lib_mcast_deliver, udp_err).
+
+The common datagram (20-byte IP header, whole, not a fragment, its checksum vouched for, of a flow seen before) takes one
+straight line from `ip_input.ip_rcv` to the socket's queue: `make_early`. Everything else comes through `rcv`, which
+validates, looks up, and lets the table remember the flow.
+
+Every datagram is counted once: NoPorts, IgnoredMulti, InErrors (with InCsumErrors or RcvbufErrors), or InDatagrams when a
+program takes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pysock.core.skb_copy import skb_clone
+from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
+from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
+from pysock.core.sock import WAKE_READABLE
+from pysock.families.inet import icmp, ip_error
+from pysock.families.inet.addr import host_text, is_multicast
+from pysock.families.inet.datagram import queue_rcv
+from pysock.families.inet.devinet import is_member
+from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
+from pysock.uapi.in_ import IPPROTO_UDP
+from pysock.uapi.tcp import TCP_ESTABLISHED
+from pysock.wire.checksum import fold, pseudo_v4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.families.inet.udp import UdpSock
+    from pysock.families.inet.udp_table import UdpTable
+
+_int = int.from_bytes
+
+
+def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
+    """The short way of one namespace: ``early(skb, header)`` takes a datagram that is plain in every respect, of a flow that is
+    remembered, and puts it into its socket's queue. False: not taken, nothing changed.
+
+    ``header`` is the first 24 bytes of the packet (fewer if it is shorter), ``skb.data`` at the IP header.
+    """
+    inet = table.inet
+    fib = inet.fib
+    find = table.early.get
+    mib = table.mib
+    ip_mib = table.ip_mib
+
+    def early(skb: SkBuff, header: bytes) -> bool:
+        found = find(header[12:])
+        head = skb.head
+        length = skb.len
+        if (
+            found is None
+            or length - skb.data_len < 28
+            or header[9] != IPPROTO_UDP
+            or header[0] != 0x45
+            or type(head) is not bytes
+            or (header[2] << 8) | header[3] != length
+            or header[6] & 0x3F
+            or header[7]
+            or _int(header[:20], "big") % 0xFFFF
+            or not skb.ip_summed
+            or inet.raw_deliver is not None
+        ):
+            return False
+        off = skb.data
+        sk, dev, generation = found
+        if (
+            (head[off + 24] << 8) | head[off + 25] != length - 20
+            or dev is not skb.dev
+            or generation != fib.generation
+            or sk.bound_dev_if
+            or sk.flags
+            or sk.rmem_alloc > sk.rcvbuf
+        ):
+            return False
+        ip_mib.InDelivers += 1
+        skb.network_header = off
+        skb.transport_header = off + 20
+        skb.data = off + 28
+        skb.len = length - 28
+        sk.rmem_alloc += SKB_OVERHEAD + len(head) + skb.data_len
+        queue = sk.receive_queue
+        if queue is None:
+            queue = sk.receive_queue = deque()
+        queue.append(skb)
+        wait = sk.wait_queue
+        if wait is not None and wait.entries:
+            wait.wake(WAKE_READABLE)
+        return True
+
+    return early
+
+
+def rcv(table: UdpTable, skb: SkBuff) -> None:
+    """The handler of protocol 17 (__udp4_lib_rcv): ``skb.data`` at the UDP header, ``network_header`` at IP's."""
+    if not pskb_may_pull(skb, 8):
+        _bad(table, skb, "PKT_TOO_SMALL")
+        return
+    head = skb.head
+    at = skb.data
+    length = (head[at + 4] << 8) | head[at + 5]
+    if length > skb.len or length < 8:
+        _bad(table, skb, "PKT_TOO_SMALL")
+        return
+    if length < skb.len:
+        pskb_trim(skb, length)
+    network = skb.network_header
+    addresses = bytes(head[network + 12 : network + 20])
+    if (
+        skb.ip_summed == CHECKSUM_NONE
+        and (head[at + 6] or head[at + 7])  # zero: the sender made none
+        and fold(skb_checksum(skb, 0, length) + pseudo_v4(addresses[:4], addresses[4:], IPPROTO_UDP, length)) != 0xFFFF
+    ):
+        table.mib.InCsumErrors += 1
+        _bad(table, skb, "UDP_CSUM")
+        return
+    key = addresses + bytes(head[at : at + 4])
+    dev = skb.dev
+    assert dev is not None
+    daddr = addresses[4:]
+    entry = table.inet.fib.lookup(daddr)
+    kind = RTN_LOCAL if entry is None else entry.type
+    if is_multicast(daddr) or kind == RTN_BROADCAST or daddr == b"\xff\xff\xff\xff":
+        _deliver_many(table, skb, key)
+        return
+    sk = table.lookup(key, dev.ifindex)
+    if sk is None:
+        table.mib.NoPorts += 1
+        icmp.send(table.inet, skb, icmp.DEST_UNREACH, icmp.PORT_UNREACH, 0)
+        kfree_skb(skb, "NO_SOCKET")
+        return
+    table.remember(key, sk, dev)
+    _queue(table, sk, skb)
+
+
+def _bad(table: UdpTable, skb: SkBuff, reason: str) -> None:
+    table.mib.InErrors += 1
+    kfree_skb(skb, reason)
+
+
+def _queue(table: UdpTable, sk: UdpSock, skb: SkBuff) -> None:
+    skb.data += 8
+    skb.len -= 8
+    if not queue_rcv(sk, skb):
+        table.mib.RcvbufErrors += 1
+        table.mib.InErrors += 1
+
+
+def _deliver_many(table: UdpTable, skb: SkBuff, key: bytes) -> None:
+    """A datagram for everybody who listens: each gets a clone (__udp4_lib_mcast_deliver)."""
+    dev = skb.dev
+    assert dev is not None
+    daddr = key[4:8]
+    takers = table.listeners(key, dev.ifindex)
+    if is_multicast(daddr):
+        takers = [sk for sk in takers if wants(sk, daddr, dev.ifindex)] if is_member(dev, daddr) else []
+    if not takers:
+        table.mib.IgnoredMulti += 1
+        kfree_skb(skb, "IP_MULTICAST")
+        return
+    for sk in takers[1:]:
+        _queue(table, sk, skb_clone(skb))
+    _queue(table, takers[0], skb)
+
+
+def wants(sk: UdpSock, group: bytes, ifindex: int) -> bool:
+    """Whether ``sk`` joined ``group`` there, or takes every group of the host by IP_MULTICAST_ALL (ip_mc_sf_allow)."""
+    joined = sk.mc_list
+    return (joined is not None and (group, ifindex) in joined) or sk.mc_all
+
+
+class ErrorInput:
+    """What ICMP says about our datagrams (udp_err); see `net.ErrorHandler`."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: UdpTable) -> None:
+        self.table = table
+
+    def __call__(self, quoted: bytes, header_len: int, type: int, code: int, info: int) -> None:
+        table = self.table
+        ports = quoted[header_len : header_len + 4]
+        saddr, daddr = quoted[12:16], quoted[16:20]
+        sk = table.lookup(daddr + saddr + ports[2:] + ports[:2], 0)
+        if sk is None:
+            table.inet.mibs.icmp.InErrors += 1
+            return
+        number, hard = ip_error.meaning(sk, type, code)
+        if not number:
+            return
+        if sk.recverr:
+            name = host_text(daddr), _int(ports[2:], "big")
+            offender = icmp.offender(table.inet)
+            ip_error.icmp_error(sk, number, type, code, info, name, offender, quoted[header_len + 8 :])
+        elif not hard or sk.state != TCP_ESTABLISHED:
+            return
+        sk.set_error(number)
