@@ -208,11 +208,7 @@ class Kernel:
 
     def sleeper(self) -> Sleeper:
         """The calling thread's ability to sleep here; a thread that asks takes part in virtual time from then on."""
-        mine = self._sleepers.mine
-        if mine is None:
-            mine = self._sleepers.mine = Sleeper(self)
-            self.participants += 1
-        return mine
+        return self._sleepers.mine(self)
 
     def sleep(self, nanoseconds: int) -> None:
         """Sleep for ``nanoseconds`` of this kernel's time (clock_nanosleep)."""

@@ -202,6 +202,8 @@ def netif_wake_queue(dev: NetDevice) -> None:
     if dev.tx_stopped:
         dev.tx_stopped = False
         dev.update_path()
+        if dev.watchdog is not None:
+            dev.kernel.timers.del_timer(dev.watchdog)
         if dev.qdisc is not None and not dev.qdisc.queueless:
             dev.qdisc.schedule()
 

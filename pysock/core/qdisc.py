@@ -132,6 +132,8 @@ class Qdisc:
         """Hand in a packet and send what can be sent (__dev_xmit_skb)."""
         if self.can_bypass and not (self.qlen or self.refused or self.running or self.dev.tx_stopped):
             self.running = True
+            self.packets += 1
+            self.bytes += skb.len
             try:
                 sent = self._send(skb)
             finally:
@@ -204,13 +206,18 @@ class Qdisc:
         }
 
     def _next(self) -> SkBuff | None:
-        return self.refused.popleft() if self.refused else self.dequeue()
+        """The next packet, counted as sent when it leaves the discipline; a refused one has left it already."""
+        if self.refused:
+            return self.refused.popleft()
+        skb = self.dequeue()
+        if skb is not None:
+            self.packets += 1
+            self.bytes += skb.len
+        return skb
 
     def _send(self, skb: SkBuff) -> bool:
         """Make ``skb`` fit and give it to the driver (sch_direct_xmit). False when the driver had no room."""
         dev = self.dev
-        self.packets += 1
-        self.bytes += skb.len
         ready = validate_xmit(dev, skb)
         for at, one in enumerate(ready):
             if dev.tx_stopped or hard_start_xmit(dev, one) == NETDEV_TX_BUSY:
@@ -219,7 +226,7 @@ class Qdisc:
         return True
 
     def _requeue(self, packets: tuple[SkBuff, ...]) -> None:
-        """dev_requeue_skb(): these are the next to be sent. They were counted as sent when they left the queue."""
+        """dev_requeue_skb(): these are the next to be sent."""
         self.requeues += 1
         self.refused.extendleft(reversed(packets))
         if self.dev.tx_stopped:
@@ -285,11 +292,14 @@ def qdisc_destroy(qdisc: Qdisc) -> None:
 
 def attach_default_qdisc(dev: NetDevice) -> None:
     """Give a device that comes up its first discipline (attach_default_qdiscs): noqueue for one without a transmit
-    queue, else net.core.default_qdisc. One that nobody registered means none, which is what noqueue does.
+    queue, else net.core.default_qdisc. One that nobody registered or that fails means none, which is what noqueue does.
     """
     if dev.qdisc is not None:
         return
     layer = dev.kernel.dev_layer
     id = "noqueue" if dev.no_queue else layer.default_qdisc
     if id in layer.qdiscs:
-        dev.qdisc = qdisc_create(dev, id)
+        try:
+            dev.qdisc = qdisc_create(dev, id)
+        except OSError as exc:
+            layer.kernel.errors.report(layer.qdisc_owner(id), "attach default qdisc", exc)

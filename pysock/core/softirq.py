@@ -113,6 +113,7 @@ class SoftnetData:
         if self.running:
             return  # a handler left the kernel: the loop below takes up what it queued
         self.running = True
+        queue = self.input_pkt_queue
         try:
             restarts = 0
             while self.pending and restarts < MAX_RESTART:
@@ -123,7 +124,11 @@ class SoftnetData:
                 if self.poll_list:
                     self._net_rx_action()
                 elif pending & NET_RX_SOFTIRQ:
-                    self._process_backlog(NETDEV_BUDGET)
+                    if len(queue) == 1:  # by far the most frequent case
+                        self.processed += 1
+                        self.receive(queue.popleft())
+                    else:
+                        self._process_backlog(NETDEV_BUDGET)
                 restarts += 1
         finally:
             self.running = False

@@ -102,33 +102,48 @@ class WaitQueue:
 class Sleeper:
     """One thread's ability to sleep in one Kernel: its flag, its eventfd and its place in wait queues."""
 
-    __slots__ = ("_fd", "_poller", "entry", "exclusive_entry", "kernel", "parked", "queued", "real_fds", "timer", "woken")
+    __slots__ = (
+        "_fd",
+        "_poller",
+        "entry",
+        "exclusive_entry",
+        "kernel",
+        "parked",
+        "queued",
+        "real_fds",
+        "signalled",
+        "timer",
+        "woken",
+    )
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.woken = False
         self.parked = False
         self.queued = False
-        self.entry = WaitEntry(self._wake)
-        self.exclusive_entry = WaitEntry(self._wake, True)
+        self.signalled = 0  # the poll bits with which the queue called, 0: it did not
+        self.entry = WaitEntry(self._signal)
+        self.exclusive_entry = WaitEntry(self._signal, True)
         self.timer = Timer(self._timeout)
         self.real_fds: tuple[int, ...] = ()
         self._fd = -1
         self._poller: select.poll | None = None
 
-    def _wake(self, key: int) -> bool:
-        if self.queued or self.woken:
+    def _signal(self, key: int) -> bool:
+        if self.signalled:
             return False
-        self.queued = True
-        self.kernel.wakeups.append(self)
+        self.signalled = key
+        self.nudge()
         return True
 
     def _timeout(self) -> None:
-        self._wake(0)
+        self.nudge()
 
     def nudge(self) -> None:
         """Make the thread look at the clock and the timers again. Called under the kernel lock."""
-        self._wake(0)
+        if not self.queued and not self.woken:
+            self.queued = True
+            self.kernel.wakeups.append(self)
 
     def ring(self) -> None:
         """Deliver a wake-up. Called without the kernel lock, from any thread."""
@@ -147,28 +162,37 @@ class Sleeper:
         """Sleep until ``queue`` is woken, ``deadline`` (monotonic ns) passes, or for no reason.
 
         ``real_fds`` are descriptors of the operating system that wake this thread too, when they become readable.
-        Called and left with the kernel lock held (once). False when the deadline has passed.
+        Called and left with the kernel lock held (once). False when the deadline has passed and the queue was not woken.
         """
         kernel = self.kernel
         entry = self.exclusive_entry if exclusive else self.entry
         self.woken = False
+        self.signalled = 0
         self.real_fds = real_fds
         if queue is not None:
             queue.add(entry)
         try:
             kernel.leave()
             try:
-                if kernel.clock.virtual:
+                if kernel.softnet.pending:
+                    pass  # the last run had more work than its budget: there is nothing to sleep for
+                elif kernel.clock.virtual:
                     self._park_virtual(deadline)
                 else:
                     self._park(deadline)
             finally:
                 kernel.acquire()
+        except BaseException:
+            # A signal handler raised. What was meant for this thread alone is somebody else's now.
+            if queue is not None and exclusive and self.signalled:
+                queue.remove(entry)
+                queue.wake(self.signalled)
+            raise
         finally:
             if queue is not None:
                 queue.remove(entry)
         now = kernel.tick()
-        return self.woken or now < deadline
+        return self.signalled != 0 or now < deadline
 
     # -- real time ---------------------------------------------------------------------------------------
 
@@ -247,15 +271,19 @@ class Sleeper:
                     continue
                 seen = kernel.softnet.processed
                 self._sleep(VIRTUAL_GRACE_MS)
-                if not self.woken and kernel.softnet.processed == seen:
+                if kernel.softnet.processed == seen and not self._rung():
                     kernel.advance()
         finally:
             kernel.parked.remove(self)
             if deadline != NEVER:
                 kernel.timers.del_timer(self.timer)
 
-    def __del__(self) -> None:
-        # The thread that owned this sleeper is gone.
+    def _rung(self) -> bool:
+        """`woken`, asked again: another thread sets it."""
+        return self.woken
+
+    def retire(self) -> None:
+        """The thread that owned this sleeper is gone."""
         kernel = self.kernel
         if kernel.clock.virtual:
             kernel.participants -= 1
@@ -263,9 +291,29 @@ class Sleeper:
                 kernel.parked[0].ring()
         if self._fd >= 0:
             _close(self._fd)
+            self._fd = -1
+
+
+class _Lease:
+    """A thread's hold on its `Sleeper`: goes with the thread's locals, and nothing else refers to it."""
+
+    __slots__ = ("sleeper",)
+
+    def __init__(self, sleeper: Sleeper) -> None:
+        self.sleeper = sleeper
+
+    def __del__(self) -> None:
+        self.sleeper.retire()
 
 
 class Sleepers(threading.local):
     """The calling thread's `Sleeper`, made at its first wait."""
 
-    mine: Sleeper | None = None
+    lease: _Lease | None = None
+
+    def mine(self, kernel: Kernel) -> Sleeper:
+        lease = self.lease
+        if lease is None:
+            lease = self.lease = _Lease(Sleeper(kernel))
+            kernel.participants += 1
+        return lease.sleeper

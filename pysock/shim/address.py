@@ -11,6 +11,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from pysock.shim.real import gaierror, inet_ntop, inet_pton, real_getaddrinfo
+from pysock.syscalls.buffer import as_bytes
 from pysock.uapi.netdb import AI_NUMERICHOST, EAI_ADDRFAMILY, EAI_NONAME
 from pysock.uapi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, SOCK_DGRAM
 from pysock.uapi.sockaddr import SUN_PATH_MAX
@@ -88,19 +89,6 @@ def _port(value: Any, caller: str) -> int:
     if not 0 <= port <= 0xFFFF:
         raise OverflowError(f"{caller}(): port must be 0-65535.")
     return port
-
-
-def as_bytes(data: Any) -> bytes:
-    """The bytes of any bytes-like object; itself if it is ``bytes``. TypeError as C functions word it."""
-    if type(data) is bytes:
-        return data
-    try:
-        view = memoryview(data)
-    except TypeError:
-        raise TypeError(f"a bytes-like object is required, not '{type(data).__name__}'") from None
-    if not view.c_contiguous:
-        raise BufferError("memoryview: underlying buffer is not C-contiguous")
-    return view.tobytes()
 
 
 def encode_host(host: Any) -> str:

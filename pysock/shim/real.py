@@ -17,6 +17,8 @@ import time as _time
 
 #: The C module below the stdlib's socket.py.
 SOCKET = _socket
+#: The C module `select`.
+SELECT = _select
 
 error = OSError
 gaierror = _socket.gaierror
@@ -26,24 +28,47 @@ inet_pton = _socket.inet_pton
 real_getaddrinfo = _socket.getaddrinfo
 real_getnameinfo = _socket.getnameinfo
 real_close = _socket.close
+dup = _socket.dup
 real_socket = _socket.socket
 
 audit = _sys.audit
 
 os_close = _os.close
+os_closerange = _os.closerange
+os_dup = _os.dup
+os_dup2 = _os.dup2
 os_fstat = _os.fstat
-os_getpid = _os.getpid
+os_get_blocking = _os.get_blocking
+os_get_inheritable = _os.get_inheritable
+os_read = _os.read
+os_readv = _os.readv
+os_sendfile = _os.sendfile
+os_set_blocking = _os.set_blocking
+os_set_inheritable = _os.set_inheritable
+os_write = _os.write
+os_writev = _os.writev
 
 select_epoll = _select.epoll
 select_poll = _select.poll
 select_select = _select.select
 
-fcntl = _fcntl.fcntl
-ioctl = _fcntl.ioctl
+fcntl_fcntl = _fcntl.fcntl
+fcntl_ioctl = _fcntl.ioctl
 
 signal_signal = _signal.signal
 signal_getsignal = _signal.getsignal
 signal_set_wakeup_fd = _signal.set_wakeup_fd
+pthread_kill = _signal.pthread_kill
 
-sleep = _time.sleep
+time_time = _time.time
+time_time_ns = _time.time_ns
+time_monotonic = _time.monotonic
+time_monotonic_ns = _time.monotonic_ns
+time_perf_counter = _time.perf_counter
+time_perf_counter_ns = _time.perf_counter_ns
+time_sleep = _time.sleep
+
 get_ident = _thread.get_ident
+start_new_thread = _thread.start_new_thread
+#: How threading starts threads from 3.13 on; None before.
+start_joinable_thread = getattr(_thread, "start_joinable_thread", None)

@@ -11,7 +11,6 @@ timeout goes through `timed.py`; control messages and vectors through `sockmsg.p
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import warnings
 from operator import index
@@ -19,29 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.shim import defaults, sockmsg
-from pysock.shim.address import as_bytes, parse
+from pysock.shim.address import parse
 from pysock.shim.args import c_int, timeout_ns, timeout_seconds, writable
 from pysock.shim.real import audit, os_fstat
 from pysock.shim.state import current
 from pysock.shim.timed import retry, wait_for
-from pysock.syscalls import (
+from pysock.syscalls.buffer import as_bytes
+from pysock.syscalls.file import sys_close, sys_set_nonblock
+from pysock.syscalls.message import sys_recv, sys_recvfrom, sys_sendto
+from pysock.syscalls.socket import (
     sys_accept4,
     sys_bind,
-    sys_close,
     sys_connect,
     sys_getpeername,
     sys_getsockname,
     sys_getsockopt,
-    sys_ioctl,
     sys_listen,
-    sys_recv,
-    sys_recvfrom,
-    sys_sendto,
     sys_setsockopt,
     sys_shutdown,
     sys_socket,
 )
-from pysock.uapi.ioctl import FIONBIO
 from pysock.uapi.poll import EPOLLIN, EPOLLOUT
 from pysock.uapi.socket import (
     AF_INET,
@@ -63,8 +59,6 @@ if TYPE_CHECKING:
 _INT_SIZE = 4
 _OPTLEN_MAX = 1024
 _CHUNK = 1 << 20
-_ON = (1).to_bytes(_INT_SIZE, sys.byteorder)
-_OFF = bytes(_INT_SIZE)
 #: From 3.12 on, setblocking() takes the truth of anything.
 _BLOCKING_BY_TRUTH = sys.version_info >= (3, 12)
 
@@ -117,7 +111,7 @@ class socket:
             timeout = defaults.timeout
             self._ps_timeout = timeout
             if timeout >= 0:
-                sys_ioctl(task, fd, FIONBIO, _ON)
+                sys_set_nonblock(task, fd, True)
 
     # -- what it is ----------------------------------------------------------------------------------------
 
@@ -185,7 +179,7 @@ class socket:
         """Set a timeout in seconds on blocking operations; None: block, 0: don't."""
         ns = timeout_ns(timeout)
         self._ps_timeout = ns
-        sys_ioctl(self._ps_task, self._ps_fd, FIONBIO, _OFF if ns < 0 else _ON)
+        sys_set_nonblock(self._ps_task, self._ps_fd, ns >= 0)
 
     def gettimeout(self) -> float | None:
         """The timeout in seconds; None when the socket blocks."""
@@ -195,7 +189,7 @@ class socket:
         """setblocking(True) is settimeout(None), setblocking(False) is settimeout(0.0)."""
         block = bool(flag) if _BLOCKING_BY_TRUTH else bool(index(flag))
         self._ps_timeout = -1 if block else 0
-        sys_ioctl(self._ps_task, self._ps_fd, FIONBIO, _OFF if block else _ON)
+        sys_set_nonblock(self._ps_task, self._ps_fd, not block)
 
     def getblocking(self) -> bool:
         """False when the socket is non-blocking; True with a timeout too."""
@@ -319,8 +313,6 @@ class socket:
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Send ``data``; return how many bytes were taken, which may be fewer than all."""
-        if type(data) is not bytes:
-            data = as_bytes(data)
         if flags:
             flags = c_int(flags)
         if self._ps_timeout <= 0:

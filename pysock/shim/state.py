@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from pysock.shim.foreign import Foreign
 from pysock.vfs import task as vfs_task
 
 if TYPE_CHECKING:
@@ -20,12 +21,10 @@ _booting = threading.Lock()
 
 def current() -> Task:
     """The task of this context, else the process-wide default one, which is booted if there is none yet."""
-    task = vfs_task.current.get()
-    if task is None:
-        task = vfs_task.default_task()
-        if task is None:
-            task = _boot_default()
-    return task
+    try:
+        return vfs_task.current_task()
+    except RuntimeError:
+        return _boot_default()
 
 
 def current_net() -> Net:
@@ -35,8 +34,10 @@ def current_net() -> Net:
 
 def _boot_default() -> Task:
     with _booting:
-        task = vfs_task.default_task()
-        if task is None:
+        try:
+            return vfs_task.current_task()
+        except RuntimeError:
             task = vfs_task.Task.boot()
+            task.make_foreign = Foreign
             vfs_task.set_default_task(task)
-        return task
+            return task

@@ -1,7 +1,8 @@
 """EpItem: one file that an epoll instance watches (struct epitem and its eppoll_entry in one).
 
-The item is its own wait-queue entry: the file's wake-ups call it directly, and all it does is to put itself on the ready list
-and to ring for a waiter. Whether the file really is ready is looked at once, by `Epoll.send_events`, when somebody waits.
+The item is its own wait-queue entry: the file's wake-ups call it directly, and all it does is to put itself
+on the ready list and to ring for a waiter. Whether the file really is ready is looked at once, by
+`Epoll.send_events`, when somebody waits.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ _INOUT: Final = EPOLLIN | EPOLLOUT
 
 
 class EpItem(WaitEntry):
-    """``events`` are the EPOLL* bits asked for, EPOLLERR and EPOLLHUP always among them; once a one-shot item has fired,
-    only its private bits are left. ``ready`` says whether it is on the ready list. ``data`` is epoll_data.
+    """``events`` are the EPOLL* bits asked for, EPOLLERR and EPOLLHUP always among them; once a one-shot item
+    has fired, only its private bits are left. ``ready`` says whether it is on the ready list. ``data`` is
+    epoll_data.
 
-    ``look(target, None)`` polls the file. For a socket it is the family's own function: it spares a call per event.
+    ``look(target, None)`` polls the file. For a socket it is the family's own function: it spares a call per
+    event.
     """
 
     __slots__ = ("data", "ep", "events", "fd", "file", "look", "queues", "ready", "target")
@@ -41,7 +44,7 @@ class EpItem(WaitEntry):
         self.data = data
         self.ready = False
         self.queues: list[WaitQueue] = []
-        # Any: a Socket for its family's poll, a File for the file's own; the pair is made here and nowhere else.
+        # Any: a Socket for its family's poll, a File for the file's own; the pair is made only here.
         self.look: Callable[[Any, PollTable | None], int]
         self.target: Any
         sock = file.socket
@@ -101,7 +104,9 @@ class EpItem(WaitEntry):
 
 
 class _EpTable(PollTable):
-    """What `EpItem.attach` passes down: each queue that the file offers gets the item (ep_ptable_queue_proc)."""
+    """What `EpItem.attach` passes down: each queue that the file offers gets the item
+    (ep_ptable_queue_proc).
+    """
 
     __slots__ = ("item",)
 

@@ -1,19 +1,23 @@
-"""Epoll: the instance, and those who wait on it (epoll(7), fs/eventpoll.c). `epoll_ctl.py` has the rest of the interface.
+"""Epoll: the instance, and those who wait on it (epoll(7), fs/eventpoll.c). `epoll_ctl.py` has the rest of
+the interface.
 
 How it works
 
-* Watching costs nothing: a file that wakes its queue calls the `EpItem` entered there, which appends itself to ``ready``.
-* `send_events` walks the ready list once, looks at each file, and returns what holds. A level-triggered item goes back to
-  the end of the list and is looked at again next time, until its file is not ready; an edge-triggered one waits for its
-  next wake-up; a one-shot one keeps its private bits only, until EPOLL_CTL_MOD.
+* Watching costs nothing: a file that wakes its queue calls the `EpItem` entered there, which appends itself
+  to ``ready``.
+* `send_events` walks the ready list once, looks at each file, and returns what holds. A level-triggered item
+  goes back to the end of the list and is looked at again next time, until its file is not ready; an
+  edge-triggered one waits for its next wake-up; a one-shot one keeps its private bits only, until
+  EPOLL_CTL_MOD.
 * Waiters are exclusive: one wake-up, one thread. Who leaves items behind wakes the next one.
 
 Real descriptors
 
-An epoll may watch descriptors of the operating system beside ours. They live in ``foreign``, a `ForeignPoller` (a real
-select.epoll in a thin coat): `foreign_ctl` adds and removes them, `send_events` appends what it reports, and a thread that
-sleeps here also sleeps on ``foreign.fileno()`` (the ``real_fds`` of `Sleeper.wait_on`). While it watches nothing it costs one
-test. Nested: an outer epoll is not woken by the foreign descriptors of an inner one.
+An epoll may watch descriptors of the operating system beside ours. They live in ``foreign``, a
+`ForeignPoller` (a real select.epoll in a thin coat): `foreign_ctl` adds and removes them, `send_events`
+appends what it reports, and a thread that sleeps here also sleeps on ``foreign.fileno()`` (the ``real_fds``
+of `Sleeper.wait_on`). While it watches nothing it costs one test. Nested: an outer epoll is not woken by the
+foreign descriptors of an inner one.
 """
 
 from __future__ import annotations
@@ -68,7 +72,9 @@ class ForeignPoller(Protocol):
 
 
 class Epoll(File):
-    """An epoll instance. ``items`` maps (fd, file) to what is watched: the same fd may name a new file meanwhile."""
+    """An epoll instance. ``items`` maps (fd, file) to what is watched: the same fd may name a new file
+    meanwhile.
+    """
 
     __slots__ = ("foreign", "foreign_count", "items", "kernel", "poll_wait", "ready", "wq")
 
@@ -85,8 +91,8 @@ class Epoll(File):
     def wait(self, maxevents: int, deadline: int) -> list[tuple[int, int]]:
         """Up to ``maxevents`` pairs (data, events), as soon as there is one (ep_poll).
 
-        ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever; [] when it has passed. EBADF when the epoll is
-        closed meanwhile.
+        ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever; [] when it has passed. EBADF when
+        the epoll is closed meanwhile.
         """
         found = self.send_events(maxevents)
         if found or not deadline:
@@ -161,7 +167,9 @@ class Epoll(File):
     # -- an epoll is a file too ----------------------------------------------------------------------------
 
     def poll(self, table: PollTable | None) -> int:
-        """Readable while some item is (ep_eventpoll_poll). Items that turn out not to be leave the ready list."""
+        """Readable while some item is (ep_eventpoll_poll). Items that turn out not to be leave the ready
+        list.
+        """
         if table is not None:
             table.wait(self.poll_wait)
         ready = self.ready

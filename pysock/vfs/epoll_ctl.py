@@ -36,11 +36,12 @@ _EXCLUSIVE_OK: Final = (
 
 
 def do_epoll_ctl(epfile: File, op: int, fd: int, file: File, events: int, data: int) -> None:
-    """Add, change or remove ``file``, known to the caller as ``fd``. ``events`` are EPOLL* bits, ``data`` comes back from
-    waiting.
+    """Add, change or remove ``file``, known to the caller as ``fd``. ``events`` are EPOLL* bits, ``data``
+    comes back from waiting.
 
-    EPERM: the file cannot be polled. EINVAL: not an epoll, an epoll in itself, an unknown ``op``, a wrong use of
-    EPOLLEXCLUSIVE. EEXIST, ENOENT: it is there, or not. ELOOP: epolls in a ring, or stacked more than five high.
+    EPERM: the file cannot be polled. EINVAL: not an epoll, an epoll in itself, an unknown ``op``, a wrong use
+    of EPOLLEXCLUSIVE. EEXIST, ENOENT: it is there, or not. ELOOP: epolls in a ring, or stacked more than five
+    high.
     """
     if not file.can_poll:
         raise err(errno.EPERM)

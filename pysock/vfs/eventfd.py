@@ -36,7 +36,9 @@ class EventFd(File):
         self.wqh = WaitQueue()
 
     def read(self, size: int) -> bytes:
-        """8 bytes of native-endian counter. EINVAL when ``size`` is too small, EAGAIN when it is zero (O_NONBLOCK)."""
+        """8 bytes of native-endian counter. EINVAL when ``size`` is too small, EAGAIN when it is zero
+        (O_NONBLOCK).
+        """
         if size < _U64.size:
             raise err(errno.EINVAL)
         while not self.count:
@@ -47,7 +49,9 @@ class EventFd(File):
         return _U64.pack(value)
 
     def write(self, data: bytes) -> int:
-        """Add the number in the first 8 bytes. EINVAL for fewer bytes or 2**64 - 1, EAGAIN instead of overflowing."""
+        """Add the number in the first 8 bytes. EINVAL for fewer bytes or 2**64 - 1, EAGAIN instead of
+        overflowing.
+        """
         if len(data) < _U64.size:
             raise err(errno.EINVAL)
         value: int = _U64.unpack_from(data)[0]

@@ -1,11 +1,12 @@
 """Where fd numbers come from. An FdTable owns one `FdNumbers` and asks it for every number.
 
-`VirtualFds` counts from a base far above what the operating system hands out: a number costs nothing, and pure
-simulations have thousands of hosts.
+`VirtualFds` counts from a base far above what the operating system hands out: a number costs nothing, and
+pure simulations have thousands of hosts.
 
-`PlaceholderFds` opens a real descriptor of the operating system for every fd (an unconnected AF_UNIX socket) and uses its
-number. So a number never means two things, and C code that looks at it (fstat, fcntl, io.open, inheritance) sees a
-socket. Descriptors that share a description here (dup) share one there, so O_NONBLOCK follows by itself.
+`PlaceholderFds` opens a real descriptor of the operating system for every fd (an unconnected AF_UNIX socket)
+and uses its number. So a number never means two things, and C code that looks at it (fstat, fcntl, io.open,
+inheritance) sees a socket. Descriptors that share a description here (dup) share one there, so O_NONBLOCK
+follows by itself.
 
 The operating system's functions are bound at import: nobody can patch them away from under us.
 """
@@ -52,7 +53,9 @@ class FdNumbers:
         raise NotImplementedError
 
     def duplicate(self, used: Container[int], limit: int, fd: int, minimum: int, cloexec: bool) -> int:
-        """The lowest free number from ``minimum`` on, for a second name of ``fd``. EINVAL when it is past the limit."""
+        """The lowest free number from ``minimum`` on, for a second name of ``fd``. EINVAL when it is past the
+        limit.
+        """
         raise NotImplementedError
 
     def replace(self, limit: int, fd: int, target: int, cloexec: bool) -> None:

@@ -1,7 +1,7 @@
 """FdTable: the open files of one task, by number (struct files_struct).
 
-``files`` is a plain dict that is never replaced, so that the system calls may keep a reference to it (`Task.fds`) and look
-a number up without a call. Everything that changes it goes through the methods here.
+``files`` is a plain dict that is never replaced, so that the system calls may keep a reference to it
+(`Task.fds`) and look a number up without a call. Everything that changes it goes through the methods here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class FdTable:
         file.put()
 
     def forget(self, fd: int) -> None:
-        """Like `close`, but the number is the operating system's again: somebody has closed or replaced it there."""
+        """Like `close`, but the number is the operating system's again: somebody has closed or replaced it
+        there.
+        """
         file = self.files.pop(fd, None)
         if file is None:
             raise err(errno.EBADF)
@@ -73,14 +75,18 @@ class FdTable:
         file.put()
 
     def dup(self, fd: int, minimum: int = 0, cloexec: bool = False) -> int:
-        """dup(2) and F_DUPFD: the lowest free number from ``minimum`` on becomes a second name of the file."""
+        """dup(2) and F_DUPFD: the lowest free number from ``minimum`` on becomes a second name of the
+        file.
+        """
         file = self.get(fd)
         new = self.numbers.duplicate(self.files, self.limit, fd, minimum, cloexec)
         self._put_in(new, file, cloexec)
         return new
 
     def dup2(self, fd: int, target: int, cloexec: bool = False) -> int:
-        """dup2(2) with fd != target: ``target`` becomes a second name of the file; what it named is closed."""
+        """dup2(2) with fd != target: ``target`` becomes a second name of the file; what it named is
+        closed.
+        """
         file = self.get(fd)
         self.numbers.replace(self.limit, fd, target, cloexec)
         old = self.files.get(target)

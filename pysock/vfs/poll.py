@@ -1,11 +1,11 @@
 """poll(2) and select(2) over files, and the poll table of a thread that sleeps.
 
-The first look registers nowhere: a program that polls usually finds something, or does not want to wait. Only a thread
-that has to sleep enters the files' wait queues, looks again, and sleeps until one of them says that a bit it waits for became
-true.
+The first look registers nowhere: a program that polls usually finds something, or does not want to wait. Only
+a thread that has to sleep enters the files' wait queues, looks again, and sleeps until one of them says that
+a bit it waits for became true.
 
-Wherever files are polled, descriptors of the operating system may be watched too, through a `ForeignPoller` that the caller
-has filled: see epoll.py.
+Wherever files are polled, descriptors of the operating system may be watched too, through a `ForeignPoller`
+that the caller has filled: see epoll.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ SELECT_EX: Final = EPOLLPRI
 
 
 class PollWaiter(PollTable):
-    """A thread's poll table (struct poll_wqueues). ``entry`` is what `wait` puts into a queue; `watch` makes it."""
+    """A thread's poll table (struct poll_wqueues). ``entry`` is what `wait` puts into a queue; `watch` makes
+    it.
+    """
 
     __slots__ = ("_entered", "entry", "sleeper")
 
@@ -79,9 +81,9 @@ def poll_files(
 ) -> list[int]:
     """Wait until one of the files has one of its bits; return the bits of each (do_poll, do_select).
 
-    ``watched`` holds (file, EPOLL* bits), taken literally: poll's callers add EPOLLERR and EPOLLHUP. A file that was closed
-    has POLLNVAL. ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever. All zero when it has passed, or when
-    only ``foreign`` has something to report.
+    ``watched`` holds (file, EPOLL* bits), taken literally: poll's callers add EPOLLERR and EPOLLHUP. A file
+    that was closed has POLLNVAL. ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever. All
+    zero when it has passed, or when only ``foreign`` has something to report.
     """
     found, ready = _look(watched)
     if ready or not deadline or (foreign is not None and foreign.poll()):
@@ -138,8 +140,9 @@ def do_poll(
         elif fd >= 0:
             bits[place] = POLLNVAL
             invalid = True
-    for place, found in zip(places, poll_files(kernel, watched, 0 if invalid else deadline, foreign), strict=True):
-        bits[place] = found
+    found = poll_files(kernel, watched, 0 if invalid else deadline, foreign)
+    for place, mask in zip(places, found, strict=True):
+        bits[place] = mask
     return [(ufd[0], mask) for ufd, mask in zip(ufds, bits, strict=True) if mask]
 
 
@@ -152,7 +155,9 @@ def do_select(
     deadline: int,
     foreign: ForeignPoller | None = None,
 ) -> tuple[list[int], list[int], list[int]]:
-    """select(2): the fds of each list that are ready, in the order of the list. EBADF for one that is not open."""
+    """select(2): the fds of each list that are ready, in the order of the list. EBADF for one that is not
+    open.
+    """
     lists = ((list(rlist), SELECT_IN), (list(wlist), SELECT_OUT), (list(xlist), SELECT_EX))
     masks: dict[int, int] = {}
     for fds, bits in lists:

@@ -1,8 +1,8 @@
 """Task: whose fds, in which namespace, with which rights. Every system call gets one as its first argument.
 
-Which Task a thread or an asyncio task works for is a context variable, `current`; where nobody set it, the process-wide
-default counts, if there is one. A new asyncio task copies its maker's context by itself; a new thread does not, so
-whoever starts threads for a Task runs them in a copy of the context.
+Which Task a thread or an asyncio task works for is a context variable, `current`; where nobody set it, the
+process-wide default counts, if there is one. A new asyncio task copies its maker's context by itself; a new
+thread does not, so whoever starts threads for a Task runs them in a copy of the context.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pysock.vfs.fdtable import FdTable
 from pysock.vfs.sockfs import SockFs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pysock.core.capability import Credentials
     from pysock.core.clock import Clock
     from pysock.core.net import Net
+    from pysock.vfs.epoll import ForeignPoller
     from pysock.vfs.fdnum import FdNumbers
     from pysock.vfs.file import File
 
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 class Task:
     """A process, as far as sockets see one (task_struct, nsproxy, files_struct).
 
-    ``fds`` is ``files.files``: the dict that the hot paths look numbers up in. ``net`` and ``creds`` may be replaced
-    (setns, setuid); sockets keep what they were made with.
+    ``fds`` is ``files.files``: the dict that the hot paths look numbers up in. ``net`` and ``creds`` may be
+    replaced (setns, setuid); sockets keep what they were made with. ``make_foreign`` makes the poller of an
+    epoll that is asked to watch a descriptor of the operating system; without it, such a number is EBADF.
     """
 
-    __slots__ = ("__weakref__", "creds", "fds", "files", "kernel", "net", "pid", "sockfs")
+    __slots__ = ("__weakref__", "creds", "fds", "files", "kernel", "make_foreign", "net", "pid", "sockfs")
 
     def __init__(self, kernel: Kernel, net: Net, creds: Credentials, files: FdTable, pid: int) -> None:
         self.kernel = kernel
@@ -42,6 +44,7 @@ class Task:
         self.fds: dict[int, File] = files.files
         self.pid = pid
         self.sockfs = SockFs.of(kernel)
+        self.make_foreign: Callable[[], ForeignPoller] | None = None
 
     @classmethod
     def for_kernel(
@@ -53,8 +56,8 @@ class Task:
         numbers: FdNumbers | None = None,
         pid: int | None = None,
     ) -> Task:
-        """A new task of ``kernel`` with no open files: in the first namespace, as root and with virtual fd numbers,
-        unless told otherwise. ``pid`` defaults to the process's own.
+        """A new task of ``kernel`` with no open files: in the first namespace, as root and with virtual fd
+        numbers, unless told otherwise. ``pid`` defaults to the process's own.
         """
         return cls(
             kernel,
@@ -89,8 +92,8 @@ class Task:
         return f"<Task pid={self.pid} net={self.net.name!r} fds={len(self.fds)}>"
 
 
-#: The task that this context works for, None for the default one. Set it with ``current.set``, put it back with
-#: ``current.reset``.
+#: The task that this context works for, None for the default one. Set it with ``current.set``, put it back
+#: with ``current.reset``.
 current: ContextVar[Task | None] = ContextVar("pysock.current", default=None)
 
 _default: Task | None = None
@@ -111,6 +114,7 @@ def current_task() -> Task:
         task = _default
         if task is None:
             raise RuntimeError(
-                "no pysock task here: boot one with Task.boot() and pass it to set_default_task(), or use pysock.patch()"
+                "no pysock task here: boot one with Task.boot() and pass it to set_default_task(),"
+                " or use pysock.patch()"
             )
     return task

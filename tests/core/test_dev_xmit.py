@@ -355,9 +355,9 @@ def test_a_queue_that_stays_stopped(kernel: Kernel) -> None:
     kernel.advance()
     assert kernel.errors.count("test-plugin") == 1
     netif_wake_queue(dev)
-    kernel.advance()
-    assert ops_of(dev).calls.count("tx_timeout") == 3
+    softirqs(kernel)
     assert not kernel.advance()  # no timer is left
+    assert ops_of(dev).calls.count("tx_timeout") == 3
 
 
 def test_no_watchdog_unless_the_driver_wants_one(kernel: Kernel) -> None:

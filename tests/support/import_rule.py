@@ -91,7 +91,7 @@ def _verdict(module: str, item: Import) -> str | None:
     if there not in RANK:
         return None if here in TOP[1:] else "the public face is above every room"
     if here == there:
-        same = here not in DIVIDED or _sub_room(module) in (_sub_room(item.target), None)
+        same = here not in DIVIDED or _sub_room(module) in (_sub_room(item.target), None, "plugin")
         return None if same else f"two {here} meet only in core"
     if RANK[there] > RANK[here]:
         return f"{there} is above {here}"

@@ -227,7 +227,7 @@ class RealUnix:
 Api: TypeAlias = Unix | RealUnix
 
 
-class raises:  # noqa: N801 - used like a function
+class raises:
     """``with raises(errno.EPIPE): ...`` - exactly that OSError."""
 
     def __init__(self, number: int) -> None:

@@ -1,11 +1,12 @@
-"""What UDP, ping and raw sockets share (net/ipv4/datagram.c, net/core/datagram.c): connecting without a handshake, the receive
-queue, waiting for it, shutting down.
+"""What UDP, ping and raw sockets share (net/ipv4/datagram.c, net/core/datagram.c): connecting without a handshake, the
+receive queue, waiting for it, shutting down.
 
 A `DatagramSock` keeps the datagrams it was given in ``receive_queue`` with their data at what the program reads and
-``network_header`` still set: addresses and control messages are read from there when somebody asks. Their truesize is charged
-to ``rmem_alloc``; whoever takes one off the queue goes through `uncharge`.
+``network_header`` still set: addresses and control messages are read from there when somebody asks. Their truesize is
+charged to ``rmem_alloc``; whoever takes one off the queue goes through `uncharge`.
 
-What a socket remembers of the ways it sends (`flows`) is forgotten by `reset_flows` whenever something it was made from changes.
+What a socket remembers of the ways it sends (`flows`) is forgotten by `reset_flows` whenever something it was made from
+changes.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ if TYPE_CHECKING:
 
 
 class DatagramSock(InetSock):
-    """``flows`` maps an address tuple (None: the connected peer) to how datagrams get there. ``addr_locked`` and ``port_locked``
-    say that the program chose them (SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK), so a disconnect leaves them alone. ``mc_addr`` is
-    IP_MULTICAST_IF's address."""
+    """``flows`` maps an address tuple (None: the connected peer) to how datagrams get there. ``addr_locked`` and
+    ``port_locked`` say that the program chose them (SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK), so a disconnect leaves
+    them alone. ``mc_addr`` is IP_MULTICAST_IF's address.
+    """
 
     __slots__ = ("addr_locked", "flows", "mc_addr", "port_locked")
 
@@ -62,7 +64,7 @@ class DatagramSock(InetSock):
 
 
 class DatagramProto(Proto):
-    """The API half that the three protocols have in common. They override `name_of`, and what else they do differently."""
+    """The API half that the three protocols have in common. They override what they do differently."""
 
     __slots__ = ()
 
@@ -73,19 +75,12 @@ class DatagramProto(Proto):
     def receive_control(self, sk: Any, skb: SkBuff, msg: MsgHdr) -> None:
         """Append the control messages that the socket asked for."""
 
-    def autobind(self, sk: Any) -> None:
-        """inet_autobind(): EAGAIN when no port is left."""
-        if not sk.sport:
-            try:
-                self.get_port(sk, 0)
-            except OSError as exc:
-                raise err(errno.EAGAIN) from exc
-
     def connect(self, sk: Any, addr: Address) -> None:
-        """Fix the peer (ip4_datagram_connect). ENETUNREACH and other errors of routing; EACCES for a broadcast address without
-        SO_BROADCAST; EAGAIN when a port is needed and none is left."""
+        """Fix the peer (ip4_datagram_connect). ENETUNREACH and other errors of routing; EACCES for a broadcast address
+        without SO_BROADCAST; EAGAIN when a port is needed and none is left.
+        """
         daddr, dport = parse(addr)
-        self.autobind(sk)
+        autobind(sk)
         sk.reset_flows()
         oif, saddr = sk.bound_dev_if, sk.saddr
         if is_multicast(daddr):
@@ -117,7 +112,7 @@ class DatagramProto(Proto):
         sk.dst = rt
 
     def disconnect(self, sk: Any) -> None:
-        """connect() to AF_UNSPEC: forget the peer, and what name the program did not choose itself (__udp_disconnect)."""
+        """connect() to AF_UNSPEC: forget the peer, and the name unless the program chose it (__udp_disconnect)."""
         self.unhash(sk)
         sk.reset_flows()
         sk.state = TCP_CLOSE
@@ -131,8 +126,9 @@ class DatagramProto(Proto):
             sk.sport = 0
 
     def shutdown(self, sk: Any, how: int) -> None:
-        """Sending fails with EPIPE, a blocking receive finds the end; what still arrives is queued all the same. ENOTCONN
-        without a peer, and yet it counts (inet_shutdown)."""
+        """Sending fails with EPIPE, a blocking receive finds the end; what still arrives is queued all the same.
+        ENOTCONN without a peer, and yet it counts (inet_shutdown).
+        """
         sk.shutdown |= how
         if sk.state == TCP_CLOSE:
             sk.state_change()
@@ -164,8 +160,9 @@ class DatagramProto(Proto):
     def recvmsg(self, sk: Any, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
         """Take the first datagram, or look at it with MSG_PEEK; what ``size`` cuts off is lost and MSG_TRUNC says so.
 
-        With MSG_TRUNC in ``flags`` the whole datagram is returned, longer than ``size``: the caller copies what fits and reports
-        the length. MSG_ERRQUEUE reads the error queue instead. EAGAIN; the pending error of the socket; EOPNOTSUPP for MSG_OOB.
+        With MSG_TRUNC in ``flags`` the whole datagram is returned, longer than ``size``: the caller copies what fits
+        and reports the length. MSG_ERRQUEUE reads the error queue instead. EAGAIN; the pending error of the socket;
+        EOPNOTSUPP for MSG_OOB.
         """
         if flags & MSG_ERRQUEUE:
             return ip_error.recv_error(sk, size, flags, msg)
@@ -183,7 +180,7 @@ class DatagramProto(Proto):
             data = skb_copy_bits(skb, 0, n)
         if msg is not None:
             msg.name = self.name_of(sk, skb)
-            if sk.cmsg_flags or sk.flags:
+            if sk.cmsg_flags or sk.flags & SOCK_TIMESTAMP:
                 self.receive_control(sk, skb, msg)
             if n > size:
                 msg.flags |= MSG_TRUNC
@@ -212,6 +209,15 @@ class DatagramProto(Proto):
                 deadline = sk.rcv_deadline(flags)
             if not sk.wait(deadline, True) and not sk.receive_queue:
                 raise err(errno.EAGAIN)
+
+
+def autobind(sk: DatagramSock) -> None:
+    """Choose a port for a socket that needs one now (inet_autobind); EAGAIN when none is left."""
+    if not sk.sport:
+        try:
+            sk.prot.get_port(sk, 0)
+        except OSError as exc:
+            raise err(errno.EAGAIN) from exc
 
 
 def queue_rcv(sk: DatagramSock, skb: SkBuff) -> bool:
@@ -259,8 +265,9 @@ class _SendCharge:
 
 
 def charge_send(sk: DatagramSock, skb: SkBuff) -> None:
-    """Charge ``skb`` to its sender until the device is done with it (skb_set_owner_w). Needless on loopback, where it is done
-    before the sender's next step."""
+    """Charge ``skb`` to its sender until the device is done with it (skb_set_owner_w). Needless on loopback, where it
+    is done before the sender's next step.
+    """
     size = skb_truesize(skb)
     skb.sk = sk
     skb.destructor = _SendCharge(sk, size)

@@ -68,7 +68,7 @@ def is_member(dev: NetDevice, group: bytes) -> bool:
 
 
 def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InIfaddr:
-    """Give ``dev`` the address ``address``/``plen`` (inet_insert_ifa). EEXIST when it has it, EINVAL for a bad length."""
+    """Give ``dev`` the address ``address``/``plen`` (inet_insert_ifa). EEXIST when it has it, EINVAL: bad length."""
     if not 0 <= plen <= 32:
         raise err(errno.EINVAL)
     state = in_device(dev)
@@ -77,10 +77,8 @@ def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InI
     value = int.from_bytes(address, "big")
     mask = (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
     network = (value & mask).to_bytes(4, "big")
-    broadcast = None
-    if plen < 31 and not dev.flags & IFF_LOOPBACK:
-        broadcast = (value | (mask ^ 0xFFFFFFFF)).to_bytes(4, "big")
-    ifa = InIfaddr(address, plen, broadcast, dev.name)
+    broadcast = (value | (mask ^ 0xFFFFFFFF)).to_bytes(4, "big") if plen < 31 else None
+    ifa = InIfaddr(address, plen, None if dev.flags & IFF_LOOPBACK else broadcast, dev.name)
     ifa.routes.append(FibEntry(address, 32, RTN_LOCAL, dev, address, scope=RT_SCOPE_HOST))
     if dev.flags & IFF_LOOPBACK and plen < 32:
         ifa.routes.append(FibEntry(network, plen, RTN_LOCAL, dev, address, scope=RT_SCOPE_HOST))
@@ -125,9 +123,9 @@ def _add_routes(inet: InetNet, dev: NetDevice, ifa: InIfaddr) -> None:
 def setup(inet: InetNet, loopback_address: bytes) -> None:
     """Follow the devices of this namespace (inetdev_event).
 
-    A loopback device that comes up without an address gets ``loopback_address``/8. A device that goes down loses its routes
-    but for its own addresses, which stay ours; a device that comes up again gets the connected ones back, not those
-    that somebody added. One that goes away takes everything along.
+    A loopback device that comes up without an address gets ``loopback_address``/8. A device that goes down loses its
+    routes but for its own addresses, which stay ours; a device that comes up again gets the connected ones back, not
+    those that somebody added. One that goes away takes everything along.
     """
 
     def netdev_event(event: int, dev: NetDevice) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from pysock.core.errors import err
 
 if TYPE_CHECKING:
-    from pysock.core.device import NetDevice
+    from pysock.core.netdevice import NetDevice
+    from pysock.families.inet.route import Rtable
 
 RTN_UNICAST = 1
 RTN_LOCAL = 2
@@ -113,13 +114,15 @@ def prefix_bits(prefix: bytes, plen: int) -> int:
 class FibTable:
     """fib_lookup() and its tables. Every change raises ``generation``."""
 
-    __slots__ = ("_cache", "generation", "local", "main")
+    __slots__ = ("_cache", "generation", "local", "main", "routes")
 
     def __init__(self) -> None:
         self.local = _Table()
         self.main = _Table()
         self.generation = 1
         self._cache: dict[bytes, FibEntry | None] = {}
+        #: Routes in use by (destination, source, device index): flows to one place share one Rtable.
+        self.routes: dict[tuple[bytes, bytes, int], Rtable] = {}
 
     def _table(self, entry: FibEntry) -> _Table:
         return self.local if entry.type in (RTN_LOCAL, RTN_BROADCAST) else self.main
@@ -150,6 +153,13 @@ class FibTable:
         """Forget cached results, here and in the sockets (rt_cache_flush)."""
         self.generation += 1
         self._cache.clear()
+        self.routes.clear()
+
+    def remember(self, key: tuple[bytes, bytes, int], rt: Rtable) -> None:
+        """Keep a route until the next `flush`."""
+        if len(self.routes) >= _CACHE_LIMIT:
+            self.routes.clear()
+        self.routes[key] = rt
 
     def lookup(self, daddr: bytes) -> FibEntry | None:
         """The route to ``daddr``, local table first; None when there is none."""

@@ -10,8 +10,8 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
-from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
 from pysock.core.skb_data import skb_copy_bits
+from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST
 from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
@@ -30,8 +30,8 @@ from pysock.uapi.socket import (
 if TYPE_CHECKING:
     from typing import Final
 
-    from pysock.core.sock import MsgHdr
     from pysock.core.skbuff import SkBuff
+    from pysock.core.sock import MsgHdr
     from pysock.families.inet.inet_sock import InetSock
 
 #: struct in_pktinfo: ipi_ifindex, ipi_spec_dst, ipi_addr
@@ -52,8 +52,9 @@ class SendParams:
 
 
 def parse_send(control: list[tuple[int, int, bytes]], params: SendParams) -> None:
-    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one; those of other protocols
-    are ignored."""
+    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one; those of other
+    protocols are ignored.
+    """
     for level, kind, data in control:
         if level == SOL_IP:
             _parse_ip(kind, data, params)
@@ -89,7 +90,8 @@ def _number(data: bytes) -> int:
 
 
 def receive(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
-    """Append what the socket asked for about ``skb``: SO_TIMESTAMP, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR.
+    """Append what the socket asked for about ``skb``: SO_TIMESTAMP, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS,
+    IP_RECVORIGDSTADDR.
 
     ``ports`` says that the transport header starts with two ports.
     """

@@ -1,8 +1,9 @@
-"""ICMP errors as sockets see them: what each means, and the queue that IP_RECVERR keeps of them (ip(7), net/ipv4/ip_sockglue.c).
+"""ICMP errors as sockets see them: what each means, and the queue that IP_RECVERR keeps of them (ip(7),
+net/ipv4/ip_sockglue.c).
 
-An error is queued as an SkBuff whose data is the part of our own datagram that the error quotes, behind the transport header,
-and whose ``cb`` is an `ExtendedError`. MSG_ERRQUEUE reads one with the address the datagram was sent to as its name and a
-struct sock_extended_err as an IP_RECVERR control message.
+An error is queued as an SkBuff whose data is the part of our own datagram that the error quotes, behind the transport
+header, and whose ``cb`` is an `ExtendedError`. MSG_ERRQUEUE reads one with the address the datagram was sent to as its
+name and a struct sock_extended_err as an IP_RECVERR control message.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ UNREACHABLE: Final = (
 
 
 class ExtendedError:
-    """What the queue remembers of one error; ``name`` is where our datagram went, ``offender`` who complained (4 bytes)."""
+    """What the queue remembers of one error; ``name`` is where our datagram went, ``offender`` who complained (4
+    bytes).
+    """
 
     __slots__ = ("code", "info", "name", "number", "offender", "origin", "type")
 

@@ -1,8 +1,8 @@
 """IP input: from a received frame to the transport that it is for (RFC 791, RFC 1122 3.2; net/ipv4/ip_input.c).
 
 `ip_rcv` is the ETH_P_IP packet type. The common datagram (20-byte header, whole, not a fragment, for a known connection) takes
-one straight line: checks, early demultiplexing, transport. Everything else goes to `_rcv_slow`. Nothing that arrives may
-raise: a bad datagram is counted where Linux counts it and freed.
+one straight line: checks, early demultiplexing, transport; UDP has one of its own in udp_input. Everything else goes to
+`_rcv_slow`. Nothing that arrives may raise: a bad datagram is counted where Linux counts it and freed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import icmp
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet.route import input_type
+from pysock.families.inet.udp import table_of
+from pysock.families.inet.udp_input import make_early
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +35,13 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
     mibs = inet.mibs.ip
     demux = inet.early_demux.get
     protos = inet.protos
+    udp_early = make_early(table_of(inet))
 
     def ip_rcv(skb: SkBuff) -> None:
         mibs.InReceives += 1
         head = skb.head
         off = skb.data
-        header = head[_ETH_HEADER] if off == 14 else head[off : off + 24]
+        header: bytes = head[_ETH_HEADER] if off == 14 else head[off : off + 24]  # type: ignore[assignment]  # see below
         if (
             type(head) is not bytes
             or skb.len - skb.data_len < 40
@@ -50,7 +53,8 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
             or (_int(header, "big") >> 32) % 0xFFFF
             or inet.raw_deliver is not None
         ):
-            _rcv_slow(inet, skb)
+            if not udp_early(skb, header):
+                _rcv_slow(inet, skb)
             return
         sk = demux(header[_DEMUX_KEY])
         if sk is None:

@@ -1,16 +1,18 @@
 """IP output: from a transport's segment to the device (RFC 791, net/ipv4/ip_output.c).
 
-`queue_xmit` is the path of connected sockets: everything constant in the header (version, TOS, TTL, protocol, addresses, and
-their checksum) is computed once a route and kept on the socket; a packet adds its length, its identification and the rest of
-the sum. `push_pending` style sends of datagram sockets and ICMP go through `send_datagram`.
+`queue_xmit` is the path of connected sockets: everything constant in the header (version, TOS, TTL, protocol,
+addresses, and their checksum) is computed once a route and kept on the socket; a packet adds its length, its
+identification and the rest of the sum. `push_pending` style sends of datagram sockets and ICMP go through
+`send_datagram`.
 
-An IPv4 length of 0 on a super-segment means "longer than the field can say" (BIG TCP, as Linux since 6.3): such packets exist
-only between hosts whose devices take them whole.
+An IPv4 length of 0 on a super-segment means "longer than the field can say" (BIG TCP, as Linux since 6.3): such packets
+exist only between hosts whose devices take them whole.
 """
 
 from __future__ import annotations
 
 import errno
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -38,10 +40,11 @@ _pack = Struct("!2sHH4sH8s").pack
 HEADER_LEN = 20
 
 
+@lru_cache(maxsize=4096)
 def build_header_template(
     protocol: int, tos: int, ttl: int, frag: int, saddr: bytes, daddr: bytes
 ) -> tuple[bytes, bytes, bytes, int]:
-    """The constant parts of a header and the sum of their words: (first two bytes, flags to protocol, addresses, sum)."""
+    """The constant parts of a header and their sum: (first two bytes, flags to protocol, addresses, sum)."""
     first = bytes((0x45, tos))
     middle = bytes((frag >> 8, frag & 0xFF, ttl, protocol))
     addresses = saddr + daddr
@@ -65,7 +68,7 @@ def rebuild_route(sk: InetSock) -> Rtable:
 
 
 def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
-    """ip_queue_xmit(): put the IP header of a connected socket in front of ``skb`` and send it. 0, or a negative errno."""
+    """ip_queue_xmit(): put a connected socket's IP header in front of ``skb`` and send it. 0, or a negative errno."""
     inet = sk.inet
     rt = sk.dst
     header = sk.ip_header
@@ -130,8 +133,8 @@ def send_datagram(
 ) -> int:
     """Send one datagram over ``rt``: ``payload`` holds the transport header and data. 0, or a negative errno.
 
-    ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than the MTU is EMSGSIZE with DF; without it, it would
-    be fragmented here, which is not supported yet: also EMSGSIZE, counted in FragFails.
+    ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than the MTU is EMSGSIZE with DF; without it,
+    it would be fragmented here, which is not supported yet: also EMSGSIZE, counted in FragFails.
     """
     length = payload.len + HEADER_LEN
     if length > 0xFFFF:

@@ -84,6 +84,16 @@ def output(inet: InetNet, daddr: bytes, saddr: bytes = ANY, oif: int = 0) -> Rta
     unreachable, prohibit or blackhole route. ANY as destination means this host (RFC 1122 3.2.1.3, as Linux has it).
     """
     fib = inet.fib
+    key = (daddr, saddr, oif)
+    rt = fib.routes.get(key)
+    if rt is None:
+        rt = _lookup(inet, daddr, saddr, oif)
+        fib.remember(key, rt)
+    return rt
+
+
+def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int) -> Rtable:
+    fib = inet.fib
     if saddr != ANY and not inet.nonlocal_bind and not is_multicast(saddr):
         source = fib.lookup(saddr)
         if source is None or source.type != RTN_LOCAL:

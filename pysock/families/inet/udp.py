@@ -1,7 +1,8 @@
 """UDP (RFC 768, udp(7)): its sockets, and what each call on one does.
 
-    down:  sendmsg -> udp_output.sendmsg: a remembered flow or a new one, one header of Ethernet, IP and UDP -> the device
-    up:    ip_rcv -> udp_input.make_early's line, or udp_input.rcv -> UdpTable.lookup -> the socket's receive_queue -> recvmsg
+    down:  sendmsg -> udp_output.sendmsg: a remembered flow or a new one, one header of Ethernet, IP and UDP -> the
+    device up:    ip_rcv -> udp_input.make_early's line, or udp_input.rcv -> UdpTable.lookup -> the socket's
+    receive_queue -> recvmsg
 
 Payload travels by reference both ways: the bytes object that a program sends over loopback is the one another receives.
 Checksums are left to the device (CHECKSUM_PARTIAL) and verified on arrival where nobody vouches for them.
@@ -12,10 +13,12 @@ Not here: encapsulation (UDP_ENCAP), segmentation and receive offload (UDP_SEGME
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb
+from pysock.core.sock import SOCK_TIMESTAMP
 from pysock.families.inet import ip_cmsg, udp_output
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.datagram import DatagramProto, DatagramSock
@@ -84,7 +87,14 @@ class UdpProto(DatagramProto):
         skb = queue[0]
         n = skb.len
         frags = skb.frags
-        if n > size or skb.data_len != n or len(frags) != 1 or type(frags[0]) is not bytes or sk.cmsg_flags or sk.flags:
+        if (
+            n > size
+            or skb.data_len != n
+            or len(frags) != 1
+            or type(frags[0]) is not bytes
+            or sk.cmsg_flags
+            or sk.flags & SOCK_TIMESTAMP
+        ):
             return DatagramProto.recvmsg(self, sk, size, flags, msg)
         queue.popleft()
         head = skb.head
@@ -144,5 +154,5 @@ def setup(inet: InetNet) -> None:
     from pysock.families.inet import udp_input
 
     table = inet.state["udp"] = UdpTable(inet)
-    inet.protos[IPPROTO_UDP] = lambda skb: udp_input.rcv(table, skb)
+    inet.protos[IPPROTO_UDP] = partial(udp_input.rcv, table)
     inet.errors[IPPROTO_UDP] = udp_input.ErrorInput(table)

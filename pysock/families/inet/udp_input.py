@@ -1,11 +1,11 @@
 """UDP input: from an IP datagram to the socket it is for (udp_rcv, __udp4_lib_mcast_deliver, udp_err).
 
-The common datagram (20-byte IP header, whole, not a fragment, its checksum vouched for, of a flow seen before) takes one
-straight line from `ip_input.ip_rcv` to the socket's queue: `make_early`. Everything else comes through `rcv`, which
+The common datagram (20-byte IP header, whole, not a fragment, its checksum vouched for, of a flow seen before) takes
+one straight line from `ip_input.ip_rcv` to the socket's queue: `make_early`. Everything else comes through `rcv`, which
 validates, looks up, and lets the table remember the flow.
 
-Every datagram is counted once: NoPorts, IgnoredMulti, InErrors (with InCsumErrors or RcvbufErrors), or InDatagrams when a
-program takes it.
+Every datagram is counted once: NoPorts, IgnoredMulti, InErrors (with InCsumErrors or RcvbufErrors), or InDatagrams when
+a program takes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
 from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
-from pysock.core.sock import WAKE_READABLE
+from pysock.core.sock import SOCK_TIMESTAMP, WAKE_READABLE
 from pysock.families.inet import icmp, ip_error
 from pysock.families.inet.addr import host_text, is_multicast
 from pysock.families.inet.datagram import queue_rcv
@@ -36,27 +36,27 @@ _int = int.from_bytes
 
 
 def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
-    """The short way of one namespace: ``early(skb, header)`` takes a datagram that is plain in every respect, of a flow that is
-    remembered, and puts it into its socket's queue. False: not taken, nothing changed.
+    """The short way of one namespace: ``early(skb, header)`` takes a datagram that is plain in every respect, of a flow
+    that is remembered, and puts it into its socket's queue. False: not taken, nothing changed.
 
     ``header`` is the first 24 bytes of the packet (fewer if it is shorter), ``skb.data`` at the IP header.
     """
     inet = table.inet
     fib = inet.fib
     find = table.early.get
-    mib = table.mib
     ip_mib = table.ip_mib
 
     def early(skb: SkBuff, header: bytes) -> bool:
-        found = find(header[12:])
         head = skb.head
+        if type(head) is not bytes:
+            return False
+        found = find(header[12:])
         length = skb.len
         if (
             found is None
             or length - skb.data_len < 28
             or header[9] != IPPROTO_UDP
             or header[0] != 0x45
-            or type(head) is not bytes
             or (header[2] << 8) | header[3] != length
             or header[6] & 0x3F
             or header[7]
@@ -72,7 +72,7 @@ def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
             or dev is not skb.dev
             or generation != fib.generation
             or sk.bound_dev_if
-            or sk.flags
+            or sk.flags & SOCK_TIMESTAMP
             or sk.rmem_alloc > sk.rcvbuf
         ):
             return False

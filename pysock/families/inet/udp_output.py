@@ -1,12 +1,13 @@
 """UDP output: from sendmsg to a finished datagram (udp_sendmsg, ip_make_skb, udp_send_skb).
 
-Where a socket sends to and how is worked out once and kept as a `Flow`: route, addresses and ports as wire bytes, the constant
-part of both checksums. The next datagram to the same address tuple is one dict lookup and one pack. A flow lives in
-``sk.flows`` under the tuple that the program passed (None: the connected peer); it is good as long as the FIB's generation
-and SO_BINDTODEVICE are what they were. Everything else that goes into it is changed by calls that empty ``flows``.
+Where a socket sends to and how is worked out once and kept as a `Flow`: route, addresses and ports as wire bytes, the
+constant part of both checksums. The next datagram to the same address tuple is one dict lookup and one pack. A flow
+lives in ``sk.flows`` under the tuple that the program passed (None: the connected peer); it is good as long as the
+FIB's generation and SO_BINDTODEVICE are what they were. Everything else that goes into it is changed by calls that
+empty ``flows``.
 
-Only flows of the common kind are kept: a resolved next hop that loops or queues, don't-fragment set (so that the identification
-may be zero, RFC 6864), one receiver, no per-datagram options, nothing corked.
+Only flows of the common kind are kept: a resolved next hop that loops or queues, don't-fragment set (so that the
+identification may be zero, RFC 6864), one receiver, no per-datagram options, nothing corked.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff
-from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_NO_CHECK
+from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
 from pysock.families.inet import ip_cmsg, ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
-from pysock.families.inet.datagram import charge_send, wait_for_room
+from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
 from pysock.families.inet.ip_output import build_header_template, df_of, loop_back
 from pysock.families.inet.route import Rtable
@@ -33,30 +34,34 @@ if TYPE_CHECKING:
     from pysock.core.sock import Address, MsgHdr
     from pysock.families.inet.udp import UdpSock
 
-    #: generation and device it was made for; longest payload (bytes); link-layer header with the first two bytes of IP's; flags,
-    #: TTL, protocol; addresses and ports; sums of the constant words of the IP header and of the pseudo header; where the IP
-    #: header starts; the route.
+    #: generation and device it was made for; longest payload (bytes); link-layer header with the first two bytes of
+    #: IP's; flags, TTL, protocol; addresses and ports; sums of the constant words of the IP header and of the pseudo
+    #: header; where the IP header starts; the route.
     Flow = tuple[int, int, int, bytes, bytes, bytes, int, int, int, Rtable]
 
-#: (in front: link-layer header, version+IHL, TOS) total length | identification | flags, TTL, protocol | checksum | addresses
-#: and ports | UDP length | UDP checksum
+#: (in front: link-layer header, version+IHL, TOS) total length | identification | flags, TTL, protocol | checksum |
+#: addresses and ports | UDP length | UDP checksum
 _pack = Struct("!HH4sH12sHH").pack
 _HEADERS = 28
 _IP_HEADER = 20
 MAX_PAYLOAD = 0xFFFF - _HEADERS
 _FLOW_LIMIT = 1024
+_SPECIAL = SOCK_NO_CHECK | SOCK_DONTROUTE
 _PLAIN = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM
 
 
 def sendmsg(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
     """Send ``data`` as one datagram to ``msg.name``, or to the connected peer. How much was sent: all of it.
 
-    EMSGSIZE above 65507 bytes or the MTU; EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad control
-    message; EACCES for broadcast without SO_BROADCAST; ENETUNREACH and other errors of routing; EAGAIN when the send buffer is
-    full, or no port is left; EPIPE after SHUT_WR; EOPNOTSUPP for MSG_OOB; the pending error of the socket.
+    EMSGSIZE above 65507 bytes or the MTU; EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad
+    control message; EACCES for broadcast without SO_BROADCAST; ENETUNREACH and other errors of routing; EAGAIN when the
+    send buffer is full, or no port is left; EPIPE after SHUT_WR; EOPNOTSUPP for MSG_OOB; the pending error of the
+    socket.
     """
     flow = sk.flows.get(None if msg is None else msg.name)
-    if flow is None or sk.err or flags & ~_PLAIN or (msg is not None and msg.control) or sk.flags or sk.priority or sk.mark:
+    if flow is None or sk.err or flags & ~_PLAIN or sk.flags & _SPECIAL or sk.priority or sk.mark:
+        return _sendmsg_slow(sk, data, flags, msg)
+    if msg is not None and msg.control:
         return _sendmsg_slow(sk, data, flags, msg)
     generation, oif, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
     n = len(data)
@@ -97,7 +102,7 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         raise err(errno.EMSGSIZE)
     if flags & MSG_OOB:
         raise err(errno.EOPNOTSUPP)
-    sk.prot.autobind(sk)
+    autobind(sk)
     if sk.corked is not None:
         flow, pieces = sk.corked  # the address of the first piece counts
     else:
@@ -154,7 +159,7 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
     rt = flow[-1]
     if rt.type == RTN_BROADCAST and not sk.flags & SOCK_BROADCAST:
         raise err(errno.EACCES)
-    if flags & MSG_DONTROUTE:
+    if flags & MSG_DONTROUTE or sk.flags & SOCK_DONTROUTE:
         special = True
         if rt.gateway is not None:
             raise err(errno.ENETUNREACH)

@@ -1,4 +1,5 @@
-"""UdpTable: who has which UDP port in one namespace, and whose an incoming datagram is (udp_lib_get_port, __udp4_lib_lookup).
+"""UdpTable: who has which UDP port in one namespace, and whose an incoming datagram is (udp_lib_get_port,
+__udp4_lib_lookup).
 
 Three indexes of the same sockets:
 
@@ -6,12 +7,13 @@ Three indexes of the same sockets:
 * ``connected``: the 12 address and port bytes of an incoming header -> the sockets connected to just that peer.
 * ``bound``: the 6 bytes of a local address (or any) and port -> the unconnected sockets there, newest first.
 
-A connected socket beats an unconnected one, one bound to our address beats one bound to any, one bound to the device beats one
-that is not; among equals the newest wins, unless they share the port by SO_REUSEPORT: then a hash of the flow chooses.
+A connected socket beats an unconnected one, one bound to our address beats one bound to any, one bound to the device
+beats one that is not; among equals the newest wins, unless they share the port by SO_REUSEPORT: then a hash of the flow
+chooses.
 
-``early`` remembers what came of it for recent flows, so that the receive path asks one dict; it is cleared at every change here,
-and an entry counts only while the FIB's generation and the device are those it was made with. Only lookups with one possible
-answer are remembered: SO_BINDTODEVICE may change the others behind our back.
+``early`` remembers what came of it for recent flows, so that the receive path asks one dict; it is cleared at every
+change here, and an entry counts only while the FIB's generation and the device are those it was made with. Only lookups
+with one possible answer are remembered: SO_BINDTODEVICE may change the others behind our back.
 """
 
 from __future__ import annotations

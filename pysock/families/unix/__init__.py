@@ -22,6 +22,8 @@ with `sndbuf` bytes under way waits. No packet is built, no device and no softir
 Message and not an SkBuff is enough here: it has 6 fields where an sk_buff has 18, and none of the others would
 ever be set.
 
+Credentials are those of the task that made the socket: the calls below the syscall layer do not say who calls.
+
 Not here: MSG_OOB on streams (EOPNOTSUPP, as kernels without CONFIG_AF_UNIX_OOB), SO_PEEK_OFF, SCM_PIDFD,
 SCM_SECURITY, the limit on files in flight (ETOOMANYREFS), and a collector of its own for sockets that are only
 reachable through each other's queues: Python's frees them.

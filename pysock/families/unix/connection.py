@@ -63,8 +63,7 @@ class UnixConnectionOps(UnixOps):
                 deadline = 0 if flags & O_NONBLOCK else sk.snd_deadline(0)
             if not deadline:
                 raise err(errno.EAGAIN)
-            if not sk.wait_for_room(listener, deadline):
-                deadline = 0
+            deadline = sk.wait_for_room(listener, deadline)
         if sk.state != TCP_CLOSE:
             raise err(errno.EISCONN if sk.state == TCP_ESTABLISHED else errno.EINVAL)
         child = UnixSock(listener.net, sk.type, listener.creds)
@@ -105,7 +104,6 @@ class UnixConnectionOps(UnixOps):
                 raise err(errno.EAGAIN)
             if sk.shutdown & RCV_SHUTDOWN:
                 raise err(errno.EINVAL)
-            if not sk.wait(deadline, exclusive=True):
-                deadline = 0
+            deadline = sk.pause(deadline, exclusive=True)
             sk.check_alive()
             sk.raise_error()

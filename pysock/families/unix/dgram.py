@@ -151,8 +151,7 @@ def _receiver(sk: UnixSock, other: UnixSock | None, name: bytes, flags: int) -> 
             if sk.peer is other:
                 sk.watch_room(other)  # so that a poll for EPOLLOUT that began earlier hears of it
             raise err(errno.EAGAIN)
-        if not sk.wait_for_room(other, deadline):
-            deadline = 0
+        deadline = sk.wait_for_room(other, deadline)
         other = sk.unix.find(name, sk.type) if name else sk.peer
 
 
@@ -195,8 +194,7 @@ def _wait_for_message(sk: UnixSock, flags: int) -> bool:
             return False
         if not deadline:
             raise err(errno.EAGAIN)
-        if not sk.wait(deadline, exclusive=True):
-            deadline = 0
+        deadline = sk.pause(deadline, exclusive=True)
         sk.check_alive()
         sk.raise_error()
     return True

@@ -139,8 +139,7 @@ class UnixStreamOps(UnixConnectionOps):
                 if not gather.copied:
                     raise err(errno.EAGAIN)
                 break
-            if not sk.wait(deadline):
-                deadline = 0
+            deadline = sk.pause(deadline)
             if sk.flags & SOCK_DEAD and not gather.copied:
                 raise err(errno.EBADF)
         return gather.finish()

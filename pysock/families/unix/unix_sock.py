@@ -132,9 +132,13 @@ class UnixSock(Sock):
                 return
             if not deadline:
                 raise err(errno.EAGAIN)
-            if not self.wait(deadline):
-                deadline = 0
+            deadline = self.pause(deadline)
             self.check_alive()
+
+    def pause(self, deadline: int, exclusive: bool = False) -> int:
+        """Sleep; the deadline that is still to keep, 0 once it has passed: the last look is the caller's."""
+        self.wait(deadline, exclusive)
+        return deadline if self.kernel.now < deadline else 0
 
     def check_alive(self) -> None:
         """EBADF when the socket was closed under a call that slept."""
@@ -143,19 +147,19 @@ class UnixSock(Sock):
 
     # -- waiting for the other side ----------------------------------------------------------------------
 
-    def wait_for_room(self, other: UnixSock, deadline: int) -> bool:
-        """Sleep until ``other`` may have room for us (unix_wait_for_peer). False when ``deadline`` passed."""
+    def wait_for_room(self, other: UnixSock, deadline: int) -> int:
+        """`pause` until ``other`` may have room for us (unix_wait_for_peer)."""
         entry = WaitEntry(self._relay)
         queue = other.peer_wait
         if queue is None:
             queue = other.peer_wait = WaitQueue()
         queue.add(entry)
         try:
-            in_time = self.wait(deadline)
+            deadline = self.pause(deadline)
         finally:
             queue.remove(entry)
         self.check_alive()
-        return in_time
+        return deadline
 
     def watch_room(self, other: UnixSock) -> None:
         """Without sleeping: have our pollers woken once when ``other`` has room (unix_dgram_peer_wake_me)."""

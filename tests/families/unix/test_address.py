@@ -52,7 +52,9 @@ def test_a_target_needs_a_name() -> None:
 
 @given(st.one_of(st.none(), st.integers(), st.text(), st.binary(), st.tuples(st.text(), st.integers())))
 def test_nothing_but_oserror_is_raised(addr: object) -> None:
+    number = 0
     try:
         assert len(parse_address(addr)) <= 108
     except OSError as exc:
-        assert exc.errno == errno.EINVAL
+        number = exc.errno
+    assert number in (0, errno.EINVAL)

@@ -273,7 +273,7 @@ def test_mocking_os_does_not_reach_us(unix: Unix, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     ("type", "protocol", "number"),
-    [(1, 2, errno.EPROTONOSUPPORT), (2, -1, errno.EPROTONOSUPPORT), (4, 0, errno.ESOCKTNOSUPPORT)],
+    [(1, 2, errno.EPROTONOSUPPORT), (2, 6, errno.EPROTONOSUPPORT), (4, 0, errno.ESOCKTNOSUPPORT)],
 )
 def test_what_the_family_does_not_make(unix: Unix, type: int, protocol: int, number: int) -> None:
     with raises(number):

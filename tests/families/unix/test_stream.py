@@ -189,7 +189,11 @@ class StreamMachine(RuleBasedStateMachine):
         else:
             self.flowing += data[:sent]
 
-    @rule(size=st.integers(1, 200_000) | st.integers(1, 9), flags=st.sampled_from([0, MSG_WAITALL]), named=st.booleans())
+    @rule(
+        size=st.integers(1, 200_000) | st.integers(1, 9),
+        flags=st.sampled_from([0, MSG_WAITALL]),
+        named=st.booleans(),
+    )
     def recv(self, size: int, flags: int, named: bool) -> None:
         if not self.flowing:
             with raises(errno.EAGAIN):

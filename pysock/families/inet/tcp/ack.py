@@ -36,11 +36,11 @@ def new_ack(sk: TcpSock, ack: int) -> int:
         segs = segment.segs
         acked += segs
         if segment.retrans:
-            if not segment.lost:
+            if segment.resent:
                 sk.retrans_out -= segs
             sampled = -1
-        else:
-            sampled = segment.sent_at
+        elif not sampled:
+            sampled = segment.sent_at  # the oldest: a delayed ACK is part of the round trip
         if segment.lost:
             sk.lost_out -= segs
     limited = sk.packets_out >= sk.cwnd or sk.unsent_bytes
@@ -90,7 +90,7 @@ def _trim(sk: TcpSock, segment: object, ack: int) -> int:
     segment.segs = left
     if segment.lost:
         sk.lost_out -= freed
-    elif segment.retrans:
+    if segment.resent:
         sk.retrans_out -= freed
     return freed
 
@@ -122,7 +122,7 @@ def process(sk: TcpSock, seq: int, ack32: int, window: int, n: int) -> bool:
     if not sk.packets_out and not sk.unsent_bytes:
         sk.rto_at = NEVER
     elif not sk.packets_out and sk.snd_wnd >= min(sk.unsent_bytes, sk.mss):
-        sk.backoff = 0
+        sk.backoff = sk.probes_stamp = 0
         sk.rto_at = NEVER  # the window opened: the probe timer has done its work
     return True
 

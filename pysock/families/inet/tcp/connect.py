@@ -25,7 +25,7 @@ from pysock.families.inet.tcp.options import (
 )
 from pysock.families.inet.tcp.output import GSO_MAX, queue_segment, schedule_ack, send_ack, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
-from pysock.families.inet.tcp.sock import INIT_CWND, MSS_DEFAULT, QUICKACKS, SEG_SYN, TcpSock
+from pysock.families.inet.tcp.sock import INIT_CWND, MSS_DEFAULT, QUICKACKS, RTO_FALLBACK, SEG_SYN, TcpSock
 from pysock.families.inet.tcp.timers import start_keepalive
 from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
 from pysock.wire.tcp import ACK, RST, SYN
@@ -54,7 +54,9 @@ def connect(sk: TcpSock, addr: Address) -> None:
     tcp = sk.tcp
     sk.ts_offset = tcp.isn.getrandbits(32)
     setup_route(sk)
+    sk.set_rcvbuf_window()
     isn = tcp.isn.getrandbits(32)
+    sk.retrans_stamp = now
     sk.snd_una = isn
     sk.snd_nxt = isn + 1
     sk.rcv_wscale = max(choose_wscale(tcp, sk.rcvbuf), 0)
@@ -99,6 +101,22 @@ def send_syn(sk: TcpSock) -> int:
     return queue_xmit(sk, skb)
 
 
+def send_synack(sk: TcpSock) -> int:
+    """Send (again) the SYN-ACK of a simultaneous open."""
+    ts_val = timestamp_now(sk.kernel.now, sk.ts_offset) if sk.ts_ok else None
+    options = syn_options(advertised_mss(sk), sk.rcv_wscale if sk.rcv_wscale else -1, ts_val, sk.ts_recent)
+    window = min(sk.win_space, 0xFFFF)
+    sk.rcv_adv = max(sk.rcv_adv, sk.rcv_nxt + window)
+    skb = syn_segment(sk.ports, sk.snd_una, sk.rcv_nxt, SYN | ACK, window, sk.pseudo, options)
+    sk.inet.mibs.tcp.OutSegs += 1
+    return queue_xmit(sk, skb)
+
+
+def resend_syn(sk: TcpSock) -> int:
+    """Our SYN was not acknowledged in time."""
+    return send_syn(sk) if sk.state == TCP_SYN_SENT else send_synack(sk)
+
+
 def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) -> None:
     """Settle what both SYNs offered."""
     sk.ts_ok = ours_ts and options.timestamps is not None
@@ -134,9 +152,13 @@ def set_mss(sk: TcpSock, peer_mss: int) -> None:
 def established(sk: TcpSock) -> None:
     """Both ends agree (tcp_finish_connect, tcp_init_transfer)."""
     sk.set_state(TCP_ESTABLISHED)
+    sk.rtx_queue = None  # an idle connection keeps no empty deque (760 bytes)
     sk.cong.init(sk)
     sk.quick = QUICKACKS
     sk.pingpong = False
+    sk.last_rcv = sk.kernel.now
+    if not sk.srtt:
+        sk.rto = RTO_FALLBACK  # the handshake gave no sample: RFC 6298 5.7
     sk.copied_off = 0
     sk.rcvq_seq = sk.rcv_nxt
     sk.rcvq_space = sk.win_space
@@ -156,7 +178,6 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
         if flags & ACK:
             from pysock.families.inet.tcp.input import reset
 
-            sk.inet.mibs.tcp.AttemptFails += 1
             reset(sk)
         kfree_skb(skb, "TCP_RESET")
         return
@@ -165,7 +186,7 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
         return
     tcp = sk.tcp
     sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = info.seq + 1
-    negotiate(sk, info.options, tcp.timestamps, choose_wscale(tcp, sk.rcvbuf))
+    negotiate(sk, info.options(), tcp.timestamps, choose_wscale(tcp, sk.rcvbuf))
     sk.snd_wl1 = info.seq
     sk.snd_wnd = sk.max_window = info.raw_window  # not scaled in a SYN
     if flags & ACK:
@@ -190,12 +211,30 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
         return
     # Simultaneous open (RFC 9293 3.5): both sent a SYN.
     sk.set_state(TCP_SYN_RECV)
-    ts_val = timestamp_now(sk.kernel.now, sk.ts_offset) if sk.ts_ok else None
-    options = syn_options(advertised_mss(sk), sk.rcv_wscale if sk.rcv_wscale else -1, ts_val, sk.ts_recent)
-    reply = syn_segment(
-        sk.ports, sk.snd_una, sk.rcv_nxt, SYN | ACK, min(sk.win_space, 0xFFFF), sk.pseudo, options
-    )
-    sk.inet.mibs.tcp.OutSegs += 1
-    queue_xmit(sk, reply)
+    send_synack(sk)
+
+
+def syn_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
+    """A segment for a simultaneous open in SYN-RECEIVED: True when it acknowledges our SYN and completes it.
+
+    RFC 9293 3.10.7.4, fifth check; the peer's SYN-ACK counts, its SYN is taken off (tcp_validate_incoming).
+    """
+    flags = info.flags
+    if (info.ack - sk.snd_una) & M32 != 1:
+        send_reset_for(sk.tcp, skb, info, sk.ehash_key)
+        return False
+    from pysock.families.inet.tcp.ack import new_ack
+
+    new_ack(sk, sk.snd_una + 1)
+    sk.rto_at = NEVER
+    sk.cwnd = INIT_CWND
+    sk.snd_wl1 = info.seq
+    sk.snd_wnd = sk.max_window = info.raw_window << (0 if flags & SYN else sk.snd_wscale)
+    if flags & SYN:
+        info.flags &= ~SYN
+        info.seq = (info.seq + 1) & M32
+    established(sk)
+    sk.state_change()
+    return True
 
 

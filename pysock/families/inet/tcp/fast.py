@@ -71,8 +71,8 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
         if n and rcv_nxt + n > sk.rcv_adv:
             input_.segment(tcp, skb)
             return
-        if not n and not acked and sk.packets_out:
-            input_.segment(tcp, skb)  # perhaps a duplicate ACK
+        if not acked and ((sk.packets_out and not n) or (sk.unsent_bytes and not sk.packets_out)):
+            input_.segment(tcp, skb)  # perhaps a duplicate ACK, perhaps the window opens
             return
         if rcv_nxt == sk.rcv_wup:
             sk.ts_recent = tsval

@@ -12,14 +12,14 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from pysock.core.clock import NEVER
+from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.skb_data import pskb_may_pull, skb_checksum
 from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, kfree_skb
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
 from pysock.families.inet.tcp import ack as ack_
 from pysock.families.inet.tcp import connect, listen, ofo
 from pysock.families.inet.tcp.options import M32
-from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
+from pysock.families.inet.tcp.output import schedule_ack, send_ack, send_reset, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
 from pysock.families.inet.tcp.sock import QUICKACKS, TcpSock
 from pysock.families.inet.tcp.states import FIN_ACKED_TRANSITIONS, FIN_SEEN, FIN_TRANSITIONS
@@ -41,23 +41,37 @@ from pysock.wire.tcp_options import TcpOptions, parse_options
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
 
+INVALID_RATELIMIT = 500 * NSEC_PER_MSEC
 _header = Struct("!IIHH").unpack_from
+#: NOP, NOP, kind 8, length 10: how everybody sends timestamps outside a SYN (RFC 7323 appendix A)
+_TIMESTAMPS = b"\1\1\x08\x0a"
 
 
 class SegmentInfo:
-    """One received segment, parsed: sequence and acknowledgement numbers as on the wire, ``n`` bytes of payload."""
+    """One received segment, parsed: sequence and acknowledgement numbers as on the wire, ``n`` bytes of payload.
 
-    __slots__ = ("ack", "flags", "header_len", "n", "options", "raw_window", "seq", "ts_val")
+    ``ts_val`` is the timestamp or None. The other options matter in a SYN only: `options` reads them when asked.
+    """
 
-    def __init__(self, seq: int, ack: int, flags: int, window: int, header_len: int, n: int, options: TcpOptions) -> None:
+    __slots__ = ("ack", "flags", "header_len", "n", "raw_options", "raw_window", "seq", "ts_val")
+
+    def __init__(self, seq: int, ack: int, flags: int, window: int, header_len: int, n: int, raw_options: bytes) -> None:
         self.seq = seq
         self.ack = ack
         self.flags = flags
         self.raw_window = window
         self.header_len = header_len
         self.n = n
-        self.options = options
-        self.ts_val: int | None = options.timestamps[0] if options.timestamps is not None else None
+        self.raw_options = raw_options
+        self.ts_val: int | None = None
+        if raw_options[:4] == _TIMESTAMPS:
+            self.ts_val = int.from_bytes(raw_options[4:8], "big")
+        elif raw_options:
+            stamps = self.options().timestamps
+            self.ts_val = stamps[0] if stamps is not None else None
+
+    def options(self) -> TcpOptions:
+        return parse_options(self.raw_options, strict=False)
 
 
 def segment(tcp: TcpNet, skb: SkBuff) -> None:
@@ -82,7 +96,7 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
         return
     key = addresses + bytes(head[off : off + 4])
     seq, ack, off_flags, window = _header(head, off + 4)
-    options = parse_options(bytes(head[off + 20 : off + header_len]), strict=False)
+    options = bytes(head[off + 20 : off + header_len])
     info = SegmentInfo(seq, ack, off_flags & 0x3F, window, header_len, skb.len - header_len, options)
     who = tcp.ehash.get(key)
     if who.__class__ is TimeWaitSock:
@@ -130,17 +144,19 @@ def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
     if not flags & ACK:
         kfree_skb(skb, "TCP_FLAGS")
         return
+    if sk.state == TCP_SYN_RECV:
+        if not connect.syn_acked(sk, skb, info):
+            kfree_skb(skb, "TCP_INVALID_ACK_SEQUENCE")
+            return
+        flags = info.flags
+        seq = extend(info.seq, sk.rcv_nxt)
     scale = sk.snd_wscale
-    if not ack_.process(sk, seq, info.ack, info.raw_window << scale, info.n):
-        # RFC 5961 5: an ACK for what we never sent, or far too old.
-        if sk.state == TCP_SYN_RECV:
-            send_reset_for(sk.tcp, skb, info, sk.ehash_key)
-        else:
-            challenge_ack(sk)
+    if not ack_.process(sk, seq, info.ack, info.raw_window << scale, info.n + (flags & FIN)):
+        challenge_ack(sk)  # RFC 5961 5: an ACK for what we never sent, or far too old
         kfree_skb(skb, "TCP_ACK_UNSENT_DATA")
         return
     if sk.state != TCP_CLOSE:
-        _fin_acked(sk)
+        _fin_acked(sk, skb, info, seq)
     if sk.state in (TCP_CLOSE, TCP_TIME_WAIT):
         return
     end_seq = seq + info.n + (1 if flags & FIN else 0)
@@ -165,9 +181,11 @@ def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
     ts_val = info.ts_val
     ext = sk.inet.mibs.tcpext
     if sk.ts_ok and ts_val is not None and not flags & RST and (ts_val - sk.ts_recent) & 0x80000000:
-        ext.PAWSEstab += 1
-        if not flags & SYN:
-            duplicate_acked(sk)
+        if flags & SYN:
+            syn_challenge(sk)
+        else:
+            ext.PAWSEstab += 1
+            duplicate_acked(sk, info)
         return False
     rcv_nxt = sk.rcv_nxt
     length = info.n + bool(flags & SYN) + bool(flags & FIN)
@@ -176,9 +194,11 @@ def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
     if not acceptable:
         if not flags & RST:
             if flags & SYN:
-                challenge_ack(sk)
+                syn_challenge(sk)
             else:
-                duplicate_acked(sk)
+                duplicate_acked(sk, info)
+        elif seq == rcv_nxt - 1 and sk.state in FIN_SEEN:
+            reset(sk)  # its sender does not count its FIN (tcp_reset_check)
         return False
     if flags & RST:
         if seq == rcv_nxt:
@@ -186,25 +206,50 @@ def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
         else:
             challenge_ack(sk)  # RFC 5961 3.2
         return False
-    if flags & SYN and sk.state != TCP_SYN_RECV:
-        ext.TCPSYNChallenge += 1
-        challenge_ack(sk)  # RFC 5961 4.2
+    if flags & SYN and not (sk.state == TCP_SYN_RECV and flags & ACK and seq + 1 == rcv_nxt):
+        syn_challenge(sk)
         return False
     if sk.ts_ok and ts_val is not None and seq <= sk.rcv_wup:
         sk.ts_recent = ts_val
     return True
 
 
-def duplicate_acked(sk: TcpSock) -> None:
-    """The segment is old or beyond the window: say what we expect (tcp_send_dupack)."""
+def duplicate_acked(sk: TcpSock, info: SegmentInfo) -> None:
+    """The segment is old or beyond the window: say what we expect (tcp_send_dupack).
+
+    Data is always answered; bare segments no more often than twice a second, or two ends that disagree would never stop
+    (tcp_oow_rate_limited).
+    """
+    if not info.n and not info.flags & (SYN | FIN) and _limited(sk):
+        sk.inet.mibs.tcpext.TCPACKSkippedSeq += 1
+        return
     sk.quick = max(sk.quick, 1)
     send_ack(sk)
 
 
 def challenge_ack(sk: TcpSock) -> None:
-    """RFC 5961 7: an ACK that a real peer answers with the right reset."""
-    sk.inet.mibs.tcpext.TCPChallengeACK += 1
+    """RFC 5961 7: an ACK that a real peer answers with the right reset; no more than two a second for a connection."""
+    ext = sk.inet.mibs.tcpext
+    if _limited(sk):
+        ext.TCPACKSkippedChallenge += 1
+        return
+    ext.TCPChallengeACK += 1
     send_ack(sk)
+
+
+def syn_challenge(sk: TcpSock) -> None:
+    """A SYN in the middle of a connection (RFC 5961 4.2)."""
+    sk.inet.mibs.tcpext.TCPSYNChallenge += 1
+    challenge_ack(sk)
+
+
+def _limited(sk: TcpSock) -> bool:
+    """net.ipv4.tcp_invalid_ratelimit: whether such an ACK was sent within the last 500 ms."""
+    now = sk.kernel.now
+    if sk.oow_ack_at and now - sk.oow_ack_at < INVALID_RATELIMIT:
+        return True
+    sk.oow_ack_at = now
+    return False
 
 
 def reset(sk: TcpSock) -> None:
@@ -234,7 +279,7 @@ def drop_unsent(sk: TcpSock) -> None:
     sk.rto_at = NEVER
 
 
-def _fin_acked(sk: TcpSock) -> None:
+def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     """Our FIN was acknowledged: move on (RFC 9293 3.10.7.4, fifth check)."""
     from pysock.families.inet.tcp.proto import done
 
@@ -248,17 +293,24 @@ def _fin_acked(sk: TcpSock) -> None:
     else:
         sk.set_state(TCP_FIN_WAIT2)
         sk.shutdown |= SEND_SHUTDOWN
-        if sk.dead:
-            fin_wait2_orphaned(sk)
-        else:
+        if not sk.dead:
             sk.state_change()
+        elif sk.linger2 < 0 or seq + info.n > sk.rcv_nxt:
+            # Nobody will wait for the peer, or it sends what nobody will read.
+            sk.inet.mibs.tcpext.TCPAbortOnData += 1
+            done(sk)
+            send_reset_for(sk.tcp, skb, info, sk.ehash_key)
+        elif not info.flags & FIN:  # with a FIN the next state comes at once
+            enter_time_wait(sk, TCP_FIN_WAIT2)
 
 
 def fin_wait2_orphaned(sk: TcpSock) -> None:
-    """Nobody holds the socket any more: a small TIME-WAIT socket waits for the peer's FIN in its place."""
+    """close() in FIN-WAIT-2: a small TIME-WAIT socket waits for the peer's FIN in its place (__tcp_close)."""
     from pysock.families.inet.tcp.proto import done
 
     if sk.linger2 < 0:
+        sk.inet.mibs.tcpext.TCPAbortOnLinger += 1
+        send_reset(sk)
         done(sk)
         return
     enter_time_wait(sk, TCP_FIN_WAIT2)
@@ -269,21 +321,20 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     fin = bool(info.flags & FIN)
     n = info.n
     if sk.state in FIN_SEEN:
+        if seq < sk.rcv_nxt:
+            duplicate_acked(sk, info)  # our ACK of the FIN was lost
         return  # nothing may follow a FIN
-    if n and sk.state in (TCP_FIN_WAIT1, TCP_FIN_WAIT2) and sk.dead:
-        # Data for a program that is gone (RFC 1122 4.2.2.13).
+    if n and sk.shutdown & RCV_SHUTDOWN and sk.state in (TCP_FIN_WAIT1, TCP_FIN_WAIT2) and seq + n > sk.rcv_nxt:
+        # Data that nobody will read (RFC 1122 4.2.2.13).
         sk.inet.mibs.tcpext.TCPAbortOnData += 1
         send_reset_for(sk.tcp, skb, info, sk.ehash_key)
         reset(sk)
         return
-    if sk.shutdown & RCV_SHUTDOWN and n:
-        # shutdown(SHUT_RD): Linux acknowledges and keeps; reads answer EOF before it.
-        pass
     rcv_nxt = sk.rcv_nxt
     end = seq + n
     if end + fin <= rcv_nxt:
         sk.inet.mibs.tcpext.DelayedACKLost += 1
-        duplicate_acked(sk)
+        duplicate_acked(sk, info)
         return
     if seq > rcv_nxt:
         _out_of_order(sk, skb, info, seq)
@@ -294,18 +345,16 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
         fin = False
         if n <= rcv_nxt - seq:
             sk.inet.mibs.tcpext.TCPZeroWindowDrop += 1
-            duplicate_acked(sk)
+            duplicate_acked(sk, info)
             return
     take(sk, payload(skb, info.header_len, rcv_nxt - seq, n), seq + n)
+    hole = bool(sk.ofo)
+    if hole and not fin:
+        fin = ofo.advance(sk)
     if fin:
-        peer_fin(sk)
-    if sk.ofo:
-        if ofo.advance(sk):
-            peer_fin(sk)
-        send_ack(sk)  # a hole was filled: tell at once (RFC 5681 4.2)
-    elif fin or sk.state in FIN_SEEN:
-        if sk.state != TCP_CLOSE and sk.state != TCP_TIME_WAIT:
-            send_ack(sk)
+        peer_fin(sk)  # acknowledges
+    elif hole:
+        send_ack(sk)  # a hole was filled, perhaps in part: tell at once (RFC 5681 4.2)
     else:
         _ack_data(sk, n, skb.gso_size)
     sk.data_ready()
@@ -380,22 +429,20 @@ def measure_rcv_mss(sk: TcpSock, n: int, gso_size: int) -> None:
 
 
 def peer_fin(sk: TcpSock) -> None:
-    """tcp_fin(): the peer will send nothing more."""
+    """tcp_fin(): the peer will send nothing more. Acknowledged at once."""
     sk.rcv_nxt += 1
     sk.shutdown |= RCV_SHUTDOWN
     sk.flags |= 2  # SOCK_DONE
     state = sk.state
     new = FIN_TRANSITIONS.get(state)
     sk.ofo = None
+    send_ack(sk)
     if new is None:
         return
     if new == TCP_TIME_WAIT:
-        send_ack(sk)
         enter_time_wait(sk, TCP_TIME_WAIT)
     else:
         sk.set_state(new)
-        if new == TCP_CLOSING:
-            send_ack(sk)
     if not sk.dead:
         sk.state_change()
 

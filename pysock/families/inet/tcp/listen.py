@@ -25,7 +25,7 @@ from pysock.families.inet.tcp.options import (
     timestamp_now,
 )
 from pysock.families.inet.tcp.reset import send_reset_for
-from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, TcpSock
+from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, TcpSock, nothing
 from pysock.uapi.tcp import TCP_LISTEN, TCP_SYN_RECV
 from pysock.wire.ipv4 import DF
 from pysock.wire.tcp import ACK, RST, SYN
@@ -76,12 +76,12 @@ class RequestSock:
         self.key = key
         self.daddr = key[:4]
         self.saddr = key[4:8]
-        self.options: TcpOptions = info.options
+        self.options: TcpOptions = info.options()
         self.rcv_isn = info.seq
         self.isn = tcp.isn.getrandbits(32)
         self.ts_offset = tcp.isn.getrandbits(32)
         self.window = info.raw_window
-        self.wscale = choose_wscale(tcp, listener.rcvbuf) if info.options.wscale is not None else -1
+        self.wscale = choose_wscale(tcp, listener.rcvbuf) if self.options.wscale is not None else -1
         self.retries = 0
         self.rto = RTO_INITIAL
         self.timer = Timer(self._resend)
@@ -133,6 +133,7 @@ class RequestSock:
         sk = self.listener
         timers = sk.kernel.timers
         timers.del_timer(self.timer)
+        self.timer.function = nothing  # its place in the heap shall not keep the request alive
         if sk.tcp.ehash.get(self.key) is self:
             del sk.tcp.ehash[self.key]
         if sk.listener is not None:

@@ -205,8 +205,8 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
             mss = sk.mss
             if n > mss:
                 n -= n % mss
-            elif n < mss and sk.packets_out and n < sk.max_window >> 1:
-                break  # sender's silly-window avoidance: wait for a better window
+            elif n < mss and n < sk.max_window >> 1:
+                break  # sender's silly-window avoidance (RFC 9293 3.8.6.2.1): a better window, or the probe timer
         elif n < sk.mss and not push:
             nonagle = sk.nonagle
             if nonagle & NAGLE_CORK:
@@ -214,6 +214,9 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
             # Nagle as Minshall has it: one small segment in flight at a time.
             if not nonagle & NAGLE_OFF and sk.packets_out and sk.snd_sml > sk.snd_una and not sk.fin_queued:
                 break
+        if not sk.packets_out:
+            sk.rto_at = NEVER  # the probe timer's; this data starts its own
+            sk.backoff = 0
         xmit_data(sk, take_unsent(sk, n), n)
     if sk.unsent_bytes:
         if not sk.packets_out and sk.rto_at == NEVER:
@@ -246,12 +249,10 @@ def retransmit(sk: TcpSock, segment: Segment) -> int:
     """Send ``segment`` again (tcp_retransmit_skb)."""
     mibs = sk.inet.mibs
     mibs.tcp.RetransSegs += segment.segs
-    if segment.lost:
-        segment.lost = False
-        sk.lost_out -= segment.segs
-    if not segment.retrans:
-        segment.retrans = True
-    sk.retrans_out += segment.segs
+    segment.retrans = True
+    if not segment.resent:
+        segment.resent = True
+        sk.retrans_out += segment.segs
     segment.sent_at = sk.kernel.now
     if not sk.retrans_stamp:
         sk.retrans_stamp = sk.kernel.now

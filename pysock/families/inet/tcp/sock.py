@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import BindBucket, TcpNet
 
 RTO_INITIAL = NSEC_PER_SEC  # RFC 6298 2.1
+RTO_FALLBACK = 3 * NSEC_PER_SEC  # RFC 6298 5.7
 RTO_MIN = 200 * NSEC_PER_MSEC  # Linux: TCP_RTO_MIN
 RTO_MAX = 120 * NSEC_PER_SEC
 ATO_MIN = 40 * NSEC_PER_MSEC  # delayed ACK: TCP_ATO_MIN
@@ -46,7 +47,7 @@ SEG_FIN = 0x01
 class Segment:
     """What is in flight: sequence numbers [seq, end_seq), payload by reference, and how its transmissions went."""
 
-    __slots__ = ("end_seq", "flags", "frags", "lost", "retrans", "segs", "sent_at", "seq")
+    __slots__ = ("end_seq", "flags", "frags", "lost", "resent", "retrans", "segs", "sent_at", "seq")
 
     def __init__(
         self, seq: int, end_seq: int, frags: tuple[bytes | memoryview, ...], flags: int, segs: int, now: int
@@ -57,8 +58,8 @@ class Segment:
         self.flags = flags
         self.segs = segs
         self.sent_at = now
-        #: lost: marked, and not retransmitted since; retrans: transmitted more than once
-        self.lost = self.retrans = False
+        #: lost: counted in lost_out; resent: counted in retrans_out; retrans: sent more than once, ever (Karn)
+        self.lost = self.resent = self.retrans = False
 
 
 class TcpSock(InetSock):
@@ -99,7 +100,9 @@ class TcpSock(InetSock):
         "packets_out",
         "pingpong",
         "ports",
+        "oow_ack_at",
         "probes_out",
+        "probes_stamp",
         "pseudo",
         "quick",
         "rcv_adv",
@@ -175,7 +178,8 @@ class TcpSock(InetSock):
         self.ssthresh = NO_SSTHRESH
         self.ca_state = CA_OPEN
         self.cwnd_cnt = self.dupacks = self.sack_out = self.lost_out = self.retrans_out = self.recover = 0
-        self.retransmits = self.backoff = self.probes_out = self.retrans_stamp = 0
+        self.retransmits = self.backoff = self.probes_out = self.retrans_stamp = self.probes_stamp = 0
+        self.oow_ack_at = 0  # when a segment that did not fit was last answered
         # Round-trip time.
         self.rto = RTO_INITIAL
         self.srtt = self.rttvar = self.rtt_at = 0
@@ -237,7 +241,7 @@ class TcpSock(InetSock):
         timer = self.timer
         if timer is not None:
             self.kernel.timers.del_timer(timer)
-            timer.function = _nothing
+            timer.function = nothing
             self.timer = None
 
     @property
@@ -254,5 +258,5 @@ class TcpSock(InetSock):
         return self.shutdown == SHUTDOWN_MASK
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """What a dead socket's heap entry runs, if it comes up at all."""

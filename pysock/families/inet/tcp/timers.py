@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 
-from pysock.core.clock import NEVER
+from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.sock import SOCK_KEEPOPEN
 from pysock.families.inet.tcp import recovery
-from pysock.families.inet.tcp.output import retransmit, send_ack, send_probe, send_reset, write_xmit
-from pysock.families.inet.tcp.sock import NAGLE_CORK, RTO_MAX, RTO_MIN, TcpSock
-from pysock.uapi.tcp import TCP_CLOSE, TCP_FIN_WAIT2, TCP_LISTEN, TCP_SYN_SENT
+from pysock.families.inet.tcp.output import retransmit, send_ack, send_probe, send_reset, take_unsent, xmit_data
+from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, RTO_MIN, SEG_SYN, TcpSock
+from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
 
 
 def on_timer(sk: TcpSock) -> None:
@@ -44,47 +44,64 @@ def _delayed_ack(sk: TcpSock) -> None:
 
 
 def _retransmit_timer(sk: TcpSock) -> None:
+    """tcp_retransmit_timer(): nothing was acknowledged for an RTO; or, with nothing in flight, the probe timer."""
     if sk.state in (TCP_CLOSE, TCP_LISTEN):
         return
     if not sk.packets_out:
         _probe_timer(sk)
         return
     queue = sk.rtx_queue
-    if not queue:
-        return
-    tcp = sk.tcp
-    if sk.state == TCP_SYN_SENT:
-        limit = sk.syn_retries or tcp.syn_retries
-    elif sk.dead:
-        limit = tcp.orphan_retries
-    else:
-        limit = tcp.retries2
-    if _gave_up(sk, limit):
+    if not queue or _gave_up(sk):
         return
     ext = sk.inet.mibs.tcpext
     ext.TCPTimeouts += 1
-    if sk.state == TCP_SYN_SENT:
-        from pysock.families.inet.tcp.connect import send_syn
+    if queue[0].flags & SEG_SYN:
+        from pysock.families.inet.tcp.connect import resend_syn
 
+        ext.TCPSynRetrans += 1
         sk.inet.mibs.tcp.RetransSegs += 1
         queue[0].retrans = True
-        send_syn(sk)
+        resend_syn(sk)
     else:
         recovery.enter_loss(sk)
+        recovery.cut(sk, 0, 1)
         retransmit(sk, queue[0])
     sk.retransmits += 1
     sk.backoff += 1
     sk.rto = min(sk.rto << 1, RTO_MAX)
-    sk.rto_at = sk.kernel.now + sk.rto
+    wait = sk.rto
+    if sk.user_timeout:
+        # tcp_clamp_rto_to_user_timeout(): come back at the instant at which it is over
+        wait = max(min(wait, sk.retrans_stamp + sk.user_timeout - sk.kernel.now), NSEC_PER_MSEC)
+    sk.rto_at = sk.kernel.now + wait
 
 
-def _gave_up(sk: TcpSock, limit: int) -> bool:
-    """tcp_write_timeout(): enough retries, or longer than TCP_USER_TIMEOUT."""
-    waited = sk.kernel.now - sk.retrans_stamp if sk.retrans_stamp else 0
-    if sk.retransmits < limit and not (sk.user_timeout and waited >= sk.user_timeout):
-        return False
-    write_error(sk)
-    return True
+def model_timeout(retries: int, base: int = RTO_MIN) -> int:
+    """How long ``retries`` retransmissions take, the first after ``base`` ns, doubling up to RTO_MAX (tcp_model_timeout)."""
+    doublings = (RTO_MAX // base).bit_length() - 1
+    if retries <= doublings:
+        return ((2 << retries) - 1) * base
+    return ((2 << doublings) - 1) * base + (retries - doublings) * RTO_MAX
+
+
+def _gave_up(sk: TcpSock) -> bool:
+    """tcp_write_timeout(): too many retries for a SYN; for the rest, as long as tcp_retries2 (tcp_orphan_retries when nobody
+    holds the socket) retries would take in the best case, or TCP_USER_TIMEOUT. Counted from the first retransmission.
+    """
+    tcp = sk.tcp
+    if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
+        limit = sk.syn_retries or tcp.syn_retries
+        expired = sk.retransmits >= limit
+        base = RTO_INITIAL
+    else:
+        limit = tcp.orphan_retries if sk.dead else tcp.retries2
+        expired = False
+        base = RTO_MIN
+    if not expired and sk.retransmits:
+        expired = sk.kernel.now - sk.retrans_stamp >= (sk.user_timeout or model_timeout(limit, base))
+    if expired:
+        write_error(sk)
+    return expired
 
 
 def write_error(sk: TcpSock) -> None:
@@ -103,60 +120,65 @@ def abort(sk: TcpSock, number: int) -> None:
 
 
 def _probe_timer(sk: TcpSock) -> None:
-    """tcp_probe_timer(): the window is closed, or the cork has held a partial segment for long enough."""
+    """tcp_probe_timer(): the window is closed or too small, or the cork has held a partial segment for long enough."""
     if not sk.unsent_bytes:
         return
-    if sk.snd_wnd and sk.nonagle & NAGLE_CORK and sk.snd_una + sk.snd_wnd > sk.snd_nxt:
-        write_xmit(sk, push=True)
+    now = sk.kernel.now
+    window = sk.snd_una + sk.snd_wnd - sk.snd_nxt
+    if window > 0:
+        # The override timeout of RFC 9293 3.8.6.2.1: whatever fits goes (tcp_write_wakeup).
+        n = min(sk.unsent_bytes, window, sk.mss)
+        xmit_data(sk, take_unsent(sk, n), n)
         return
+    if not sk.probes_stamp:
+        sk.probes_stamp = now
     limit = sk.tcp.orphan_retries if sk.dead else sk.tcp.retries2
-    if sk.probes_out > limit:
+    if sk.probes_out >= limit or (sk.user_timeout and now - sk.probes_stamp >= sk.user_timeout):
         write_error(sk)
         return
-    if sk.snd_una + sk.snd_wnd > sk.snd_nxt:
-        write_xmit(sk, push=True)
-        if sk.packets_out:
-            return
     sk.inet.mibs.tcpext.TCPWinProbe += 1
     send_probe(sk)
     sk.probes_out += 1
     sk.backoff += 1
-    wait = max(sk.srtt >> 3, RTO_MIN) << min(sk.backoff, 16)
-    sk.rto_at = sk.kernel.now + min(wait, RTO_MAX)
+    wait = min(max(sk.rto, RTO_MIN) << min(sk.backoff, 16), RTO_MAX)
+    if sk.user_timeout:
+        wait = max(min(wait, sk.probes_stamp + sk.user_timeout - now), NSEC_PER_MSEC)
+    sk.rto_at = now + wait
 
 
 def keepalive_time(sk: TcpSock) -> int:
     return sk.keepidle or sk.tcp.keepalive_time
 
 
+def idle_time(sk: TcpSock) -> int:
+    """How long nothing has come from the peer (keepalive_time_elapsed)."""
+    return sk.kernel.now - max(sk.last_rcv, sk.lrcvtime)
+
+
 def start_keepalive(sk: TcpSock) -> None:
-    """Arm the keepalive timer of a connection that has SO_KEEPALIVE."""
-    sk.last_rcv = sk.kernel.now
+    """Arm the keepalive timer of a connection that has SO_KEEPALIVE: what it has been idle already counts."""
     sk.probes_out = 0
-    sk.keepalive_at = sk.kernel.now + keepalive_time(sk)
+    sk.keepalive_at = sk.kernel.now + max(keepalive_time(sk) - idle_time(sk), 0)
     sk.arm(sk.keepalive_at)
 
 
 def _keepalive_timer(sk: TcpSock) -> None:
-    """tcp_keepalive_timer(): also ends FIN-WAIT-2 of a socket that nobody holds."""
+    """tcp_keepalive_timer(). With TCP_USER_TIMEOUT that decides how long to go on, else the number of probes."""
     now = sk.kernel.now
-    if sk.state == TCP_FIN_WAIT2 and sk.dead:
-        from pysock.families.inet.tcp.proto import done
-
-        done(sk)
-        return
     if not sk.flags & SOCK_KEEPOPEN or sk.state in (TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT):
         return
     if sk.packets_out or sk.unsent_bytes:
         sk.keepalive_at = now + keepalive_time(sk)  # retransmission will tell
         return
-    idle = now - max(sk.last_rcv, sk.lrcvtime)
+    idle = idle_time(sk)
     if idle < keepalive_time(sk):
         sk.keepalive_at = now + keepalive_time(sk) - idle
         return
-    if sk.probes_out >= (sk.keepcnt or sk.tcp.keepalive_probes) or (
-        sk.user_timeout and sk.probes_out and idle >= sk.user_timeout
-    ):
+    if sk.user_timeout:
+        expired = idle >= sk.user_timeout and sk.probes_out > 0
+    else:
+        expired = sk.probes_out >= (sk.keepcnt or sk.tcp.keepalive_probes)
+    if expired:
         send_reset(sk)
         write_error(sk)
         return

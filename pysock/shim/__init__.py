@@ -1,0 +1,21 @@
+"""shim: the Python faces. Unmodified programs meet pysock here and nowhere else.
+
+What lives here:
+
+    csocket.py   stands in for C's `_socket`: the module;  sockobj.py its class;  sockmsg.py sendmsg and recvmsg
+    args.py address.py timed.py defaults.py      arguments, addresses, timeouts
+    names.py hosts.py                            name resolution, which never leaves the process
+    loader.py    the stdlib's own socket.py, loaded a second time over `csocket`: what `import pysock as socket` shows
+    cselect.py   stands in for C's `select`: poll, select, epoll;  foreign.py  the operating system's descriptors among ours
+    patching.py  pysock.patch(): puts all of it in place of what programs imported, and takes it back
+    rebind.py    how names in other modules change hands
+    osseam.py timeseam.py signalseam.py threadseam.py forkseam.py      os, fcntl, time, signal, threading under patch
+    state.py     whose call it is: the current task, and the default kernel of a program that never named one
+    real.py      the operating system's functions, as they were before anybody patched a module
+    runner.py    `python -m pysock run`
+
+What it may import: everything below (syscalls, vfs, core, uapi). Nothing here imports a family or a driver.
+
+How data passes through: `socket.send(data)` of the stdlib's class is `sockobj.socket.send`, which hands ``(task, fd, data, flags)``
+to `sys_sendto`. What comes back is bytes, or OSError with Linux's errno, which Python has already made the right class of.
+"""

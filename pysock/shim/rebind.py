@@ -1,0 +1,115 @@
+"""How names change hands: what modules have imported by name is replaced in their namespaces, and put back later.
+
+``from socket import create_connection`` needs nothing (the function looks at its own module), but ``from os import read`` or
+``import select`` left a reference of its own in the module that said so. All loaded modules are searched for such references once,
+and remembered; later patches look only at modules that are new or have changed their size.
+
+Undoing restores each reference that was replaced, and searches the modules that were imported meanwhile for ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Never touched: our own rooms hold what they need, and these tools talk to the outside.
+HANDS_OFF = (
+    "_pydev_bundle",
+    "_pydevd_bundle",
+    "_pytest",
+    "_socket",
+    "debugpy",
+    "execnet",
+    "pydevd",
+    "pysock",
+    "pytest",
+    "select",
+    "xdist",
+)
+
+#: These wait where pysock cannot see it, so their deadlines must be of real time.
+KEEP_REAL_TIME = ("concurrent", "multiprocessing", "queue", "subprocess", "threading")
+
+
+class Rebinding:
+    """One set of references that were replaced. ``pairs`` are (original, ours)."""
+
+    __slots__ = ("_modules", "_pairs", "_replaced", "_skip")
+
+    #: name -> (namespace, its size when searched, the names that held something interesting)
+    _known: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
+    _interesting: set[int] = set()
+
+    def __init__(self, pairs: Iterable[tuple[Any, Any]], skip: tuple[str, ...] = ()) -> None:
+        self._pairs = list(pairs)
+        self._skip = HANDS_OFF + skip
+        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._modules: frozenset[str] = frozenset()
+
+    def apply(self) -> None:
+        """Replace every original in every module."""
+        table = {id(original): ours for original, ours in self._pairs}
+        self._learn(table)
+        self._modules = frozenset(sys.modules)
+        for namespace, names in self._namespaces(self._modules):
+            for name in names:
+                value = namespace.get(name)
+                ours = table.get(id(value))
+                if ours is not None:
+                    self._replaced.append((namespace, name, value, ours))
+                    namespace[name] = ours
+
+    def attribute(self, owner: Any, name: str, ours: Any) -> None:
+        """Replace an attribute of a class or module too."""
+        self._replaced.append((owner, name, vars(owner)[name], ours))
+        setattr(owner, name, ours)
+
+    def undo(self) -> None:
+        """Put every original back, unless somebody else has replaced ours meanwhile; clean modules that were imported since."""
+        for owner, name, original, ours in reversed(self._replaced):
+            if isinstance(owner, dict):
+                if owner.get(name) is ours:
+                    owner[name] = original
+            elif vars(owner).get(name) is ours:
+                setattr(owner, name, original)
+        self._replaced.clear()
+        table = {id(ours): original for original, ours in self._pairs}
+        for module_name, module in list(sys.modules.items()):
+            if module_name in self._modules or not self._is_searched(module_name, module):
+                continue
+            namespace = vars(module)
+            for name, value in list(namespace.items()):
+                original = table.get(id(value))
+                if original is not None:
+                    namespace[name] = original
+
+    def _learn(self, table: dict[int, Any]) -> None:
+        if not self._interesting.issuperset(table):
+            self._interesting.update(table)
+            self._known.clear()
+
+    def _namespaces(self, names: Iterable[str]) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
+        known = self._known
+        interesting = self._interesting
+        found = []
+        for module_name in names:
+            module = sys.modules.get(module_name)
+            if not self._is_searched(module_name, module):
+                continue
+            namespace = vars(module)
+            entry = known.get(module_name)
+            if entry is None or entry[0] is not namespace or entry[1] != len(namespace):
+                held = tuple([name for name, value in list(namespace.items()) if id(value) in interesting])
+                entry = known[module_name] = (namespace, len(namespace), held)
+            if entry[2]:
+                found.append((namespace, entry[2]))
+        return found
+
+    def _is_searched(self, name: str, module: object) -> bool:
+        if not isinstance(module, ModuleType):
+            return False  # lazy importers and the like: looking at them may import
+        return name.split(".", 1)[0] not in self._skip

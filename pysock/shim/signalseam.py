@@ -1,0 +1,142 @@
+"""Signal handlers under patch.
+
+CPython runs a handler in the main thread between any two instructions, so also while that thread holds the kernel lock, in the
+middle of the stack. A handler that uses a socket, or raises, must not run there. What is installed instead looks first:
+
+* the lock is not held: the handler runs at once. That includes every sleep: a handler's exception comes out of the blocking call,
+  and without an exception the call goes on.
+* the lock is held: the handler is put into ``kernel.wakeups`` and runs when the call leaves the kernel, a few microseconds later,
+  and its exception comes out of that call. Should another thread leave first, it sends the signal to the main thread again.
+
+`set_wakeup_fd` with one of our descriptors: C could only write into the placeholder, so the byte is sent here, by the handlers.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pysock.shim import real
+from pysock.vfs.task import current_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+
+class _Wakeup:
+    """The descriptor of ours that set_wakeup_fd() named; -1: none."""
+
+    fd = -1
+
+
+class Guarded:
+    """What is really installed for a Python signal handler."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
+        self.handler = handler
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        kernel = current_task().kernel
+        if kernel.lock._is_owned():  # type: ignore[attr-defined]  # RLock has it; typeshed does not
+            kernel.wakeups.append(_Late(self, signum, frame))  # type: ignore[arg-type]  # it has ring(), and that is all
+        else:
+            self.run(signum, frame)
+
+    def run(self, signum: int, frame: FrameType | None) -> None:
+        """Send the wake-up byte if somebody wants it, and call the program's handler."""
+        if _Wakeup.fd != -1:
+            _send_byte(_Wakeup.fd, signum)
+        self.handler(signum, frame)
+
+
+class _Late:
+    """A signal that arrived while the kernel lock was held; takes a sleeper's place among those to be rung."""
+
+    __slots__ = ("frame", "guarded", "queued", "signum")
+
+    def __init__(self, guarded: Guarded, signum: int, frame: FrameType | None) -> None:
+        self.guarded = guarded
+        self.signum = signum
+        self.frame = frame
+        self.queued = True
+
+    def ring(self) -> None:
+        """Called without the lock, by whoever leaves the kernel."""
+        if not self.queued:
+            return
+        self.queued = False
+        main = threading.main_thread().ident
+        if real.get_ident() == main:
+            self.guarded.run(self.signum, self.frame)
+        elif main is not None:
+            real.pthread_kill(main, self.signum)
+
+
+def _send_byte(fd: int, signum: int) -> None:
+    from pysock.syscalls.message import sys_sendto
+    from pysock.uapi.socket import MSG_DONTWAIT
+
+    try:
+        sys_sendto(current_task(), fd, bytes((signum,)), MSG_DONTWAIT)
+    except OSError:
+        pass  # full (enough bytes are there to wake anybody) or closed
+
+
+def _unwrap(handler: Any) -> Any:
+    return handler.handler if isinstance(handler, Guarded) else handler
+
+
+def _signal(signalnum: Any, handler: Any, /) -> Any:
+    guarded = Guarded(handler) if callable(handler) and not isinstance(handler, signal.Handlers) else handler
+    return _unwrap(real.signal_signal(signalnum, guarded))
+
+
+def _getsignal(signalnum: Any, /) -> Any:
+    return _unwrap(real.signal_getsignal(signalnum))
+
+
+def _set_wakeup_fd(fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
+    before = _Wakeup.fd
+    if fd in current_task().fds:
+        # The checks of C, which sees a placeholder: the main thread, a descriptor that does not block.
+        outside = real.signal_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
+        real.signal_set_wakeup_fd(-1)
+        _Wakeup.fd = fd
+    else:
+        outside = real.signal_set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
+        _Wakeup.fd = -1
+    return before if before != -1 else outside
+
+
+def replacements() -> list[tuple[Any, Callable[..., Any]]]:
+    """``(original, ours)`` of everything here."""
+    return [
+        (real.signal_signal, _signal),
+        (real.signal_getsignal, _getsignal),
+        (real.signal_set_wakeup_fd, _set_wakeup_fd),
+    ]
+
+
+def guard_installed() -> None:
+    """Guard the Python handlers that are installed now. Does nothing outside the main thread, where that is impossible."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for signum in signal.valid_signals():
+        handler = real.signal_getsignal(signum)
+        if callable(handler) and not isinstance(handler, (Guarded, signal.Handlers)):
+            real.signal_signal(signum, Guarded(handler))
+
+
+def unguard_installed() -> None:
+    """Give the program's own handlers back to C."""
+    _Wakeup.fd = -1
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for signum in signal.valid_signals():
+        handler = real.signal_getsignal(signum)
+        if isinstance(handler, Guarded):
+            real.signal_signal(signum, handler.handler)

@@ -1,0 +1,71 @@
+"""The module `time` under a virtual clock: time.time, monotonic, perf_counter and sleep are those of the current task's kernel.
+
+In real time nothing of this is installed. Waiting that pysock does not see (a Lock or a Queue with a timeout, a subprocess) stays
+in real time, and so do the modules that do it: see `rebind.KEEP_REAL_TIME`.
+"""
+
+from __future__ import annotations
+
+import math
+from operator import index
+from typing import TYPE_CHECKING, Any
+
+from pysock.shim import real
+from pysock.vfs.task import current_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NSEC_PER_SEC = 1_000_000_000
+
+
+def time_ns() -> int:
+    """Nanoseconds since 1970 of the simulated wall clock."""
+    clock = current_task().kernel.clock
+    return clock.time_ns() if clock.virtual else real.time_time_ns()
+
+
+def time() -> float:
+    """Seconds since 1970 of the simulated wall clock."""
+    return time_ns() / _NSEC_PER_SEC
+
+
+def monotonic_ns() -> int:
+    """Nanoseconds of the simulated monotonic clock."""
+    clock = current_task().kernel.clock
+    return clock.monotonic_ns() if clock.virtual else real.time_monotonic_ns()
+
+
+def monotonic() -> float:
+    """Seconds of the simulated monotonic clock."""
+    return monotonic_ns() / _NSEC_PER_SEC
+
+
+def sleep(seconds: Any, /) -> None:
+    """Sleep for ``seconds`` of simulated time. ValueError when it is negative."""
+    kernel = current_task().kernel
+    if not kernel.clock.virtual:
+        real.time_sleep(seconds)
+        return
+    if isinstance(seconds, float):
+        if math.isnan(seconds):
+            raise ValueError("Invalid value NaN (not a number)")
+        ns = math.ceil(seconds * _NSEC_PER_SEC)
+    else:
+        ns = index(seconds) * _NSEC_PER_SEC
+    if ns < 0:
+        raise ValueError("sleep length must be non-negative")
+    kernel.sleep(ns)
+
+
+def replacements() -> list[tuple[Any, Callable[..., Any]]]:
+    """``(original, ours)`` of everything here."""
+    return [
+        (real.time_time, time),
+        (real.time_time_ns, time_ns),
+        (real.time_monotonic, monotonic),
+        (real.time_monotonic_ns, monotonic_ns),
+        (real.time_perf_counter, monotonic),
+        (real.time_perf_counter_ns, monotonic_ns),
+        (real.time_sleep, sleep),
+    ]
