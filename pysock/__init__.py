@@ -7,8 +7,8 @@
 
     pysock.Kernel.boot()            one simulated kernel;  pysock.Net  one network namespace;  pysock.Task  one process
 
-Importing this package does nothing else: the face is put together when somebody first asks for one of its names, and a kernel is
-booted by the first socket.
+Importing this package does nothing else: the face is put together when somebody first asks for one of its names, and a
+kernel is booted by the first socket.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from pysock._version import __version__
+from pysock._version import __version__ as __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from socket import *  # noqa: F403
 
-    from pysock.core.kernel import Kernel
-    from pysock.core.net import Net
-    from pysock.shim.patching import Patch, patch
-    from pysock.vfs.task import Task
+    from pysock.core.kernel import Kernel as Kernel
+    from pysock.core.net import Net as Net
+    from pysock.shim.patching import Patch as Patch
+    from pysock.shim.patching import patch as patch
+    from pysock.vfs.task import Task as Task
 
 #: Our own names, and where they live. Everything else is the standard library's `socket`.
 _OURS = {
@@ -38,12 +39,28 @@ _OURS = {
 
 #: Subpackages: an attribute when imported, and no reason to put the face together.
 _ROOMS = frozenset(
-    ("core", "drivers", "families", "lab", "plugin", "sched", "shim", "syscalls", "testing", "tools", "uapi", "vfs", "wire")
+    (
+        "core",
+        "drivers",
+        "families",
+        "lab",
+        "plugin",
+        "sched",
+        "shim",
+        "syscalls",
+        "testing",
+        "tools",
+        "uapi",
+        "vfs",
+        "wire",
+    )
 )
 
 
 class _Face(ModuleType):
-    """The class of this module: what a program sets here (a mock, a socket class of its own) the functions of the face see."""
+    """The class of this module: what a program sets here (a mock, a socket class of its own) the functions of the face
+    see.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
@@ -86,4 +103,3 @@ def __dir__() -> list[str]:
     if "_face" not in globals():
         _show_face()
     return sorted({*globals(), *_OURS})
-

@@ -6,7 +6,8 @@ What lives here:
     args.py address.py timed.py defaults.py      arguments, addresses, timeouts
     names.py hosts.py                            name resolution, which never leaves the process
     loader.py    the stdlib's own socket.py, loaded a second time over `csocket`: what `import pysock as socket` shows
-    cselect.py   stands in for C's `select`: poll, select, epoll;  foreign.py  the operating system's descriptors among ours
+    cselect.py   stands in for C's `select`: poll and select;  epollobj.py epoll;  fdarg.py  their arguments
+    foreign.py   the operating system's descriptors among ours
     patching.py  pysock.patch(): puts all of it in place of what programs imported, and takes it back
     rebind.py    how names in other modules change hands
     osseam.py timeseam.py signalseam.py threadseam.py forkseam.py      os, fcntl, time, signal, threading under patch
@@ -16,6 +17,7 @@ What lives here:
 
 What it may import: everything below (syscalls, vfs, core, uapi). Nothing here imports a family or a driver.
 
-How data passes through: `socket.send(data)` of the stdlib's class is `sockobj.socket.send`, which hands ``(task, fd, data, flags)``
-to `sys_sendto`. What comes back is bytes, or OSError with Linux's errno, which Python has already made the right class of.
+How data passes through: `socket.send(data)` of the stdlib's class is `sockobj.socket.send`, which hands ``(task, fd,
+data, flags)`` to `sys_sendto`. What comes back is bytes, or OSError with Linux's errno, which Python has already made
+the right class of.
 """

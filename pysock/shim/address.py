@@ -1,7 +1,7 @@
 """Socket addresses as Python programs write them, made into the shapes that the families take.
 
-What CPython's own conversion does and refuses, with its messages: wrong shapes are TypeError, ports out of range OverflowError,
-unknown names gaierror. Hosts come out as numeric text: this is the last place where names exist.
+What CPython's own conversion does and refuses, with its messages: wrong shapes are TypeError, ports out of range
+OverflowError, unknown names gaierror. Hosts come out as numeric text: this is the last place where names exist.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pysock.shim.real import gaierror, inet_ntop, inet_pton, real_getaddrinfo
 from pysock.syscalls.buffer import as_bytes
 from pysock.uapi.netdb import AI_NUMERICHOST, EAI_ADDRFAMILY, EAI_NONAME
-from pysock.uapi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, SOCK_DGRAM
 from pysock.uapi.sockaddr import SUN_PATH_MAX
+from pysock.uapi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, SOCK_DGRAM
 
 if TYPE_CHECKING:
     from pysock.core.net import Net
@@ -131,7 +131,7 @@ def lookup(net: Net, host: str, family: int) -> list[tuple[int, str]]:
     if found is None:
         # Odd numeric spellings ("127.1", "0x7f000001") belong to the C library; it asks nobody for them.
         entries = real_getaddrinfo(host, None, family, SOCK_DGRAM, 0, AI_NUMERICHOST)
-        found = [(entry[0], entry[4][0]) for entry in entries]
+        found = [(entry[0], str(entry[4][0])) for entry in entries]
     wanted = [entry for entry in found if family in (AF_UNSPEC, entry[0])]
     if not wanted:
         if found:

@@ -1,7 +1,7 @@
 """Stand-ins for builtin functions.
 
-A builtin does not become a method when a class body names it (``_select = select.select``); a Python function does. So what is put
-in the place of a builtin is an instance of this class.
+A builtin does not become a method when a class body names it (``_select = select.select``); a Python function does. So
+what is put in the place of a builtin is an instance of this class.
 """
 
 from __future__ import annotations

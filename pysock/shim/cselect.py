@@ -1,7 +1,7 @@
 """What stands in `sys.modules["select"]`: select, poll and epoll over the files of the current task.
 
-Descriptors that are not in the task's table belong to the operating system; they may stand among ours (see `foreign.py`).
-Arguments, results and errors are those of the C module.
+Descriptors that are not in the task's table belong to the operating system; they may stand among ours (see
+`foreign.py`). Arguments, results and errors are those of the C module.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import index
 from typing import Any, NoReturn
 
 from pysock.core.errors import err
-from pysock.shim.epollobj import epoll
+from pysock.shim import epollobj
 from pysock.shim.fdarg import as_fd, timeout_arg
 from pysock.shim.foreign import ForeignSet
 from pysock.shim.real import SELECT as _C
@@ -24,6 +24,7 @@ from pysock.vfs.poll import SELECT_EX, SELECT_IN, SELECT_OUT
 from pysock.vfs.task import Task
 
 error = OSError
+epoll = epollobj.epoll
 
 _POLL_DEFAULT = POLLIN | POLLPRI | POLLOUT
 _NSEC_PER_MSEC = 1_000_000
@@ -50,8 +51,8 @@ def _poll_ufds(task: Task, ufds: list[tuple[int, int]], timeout_ns: int) -> dict
 
 
 class poll:
-    """Returns a polling object, which supports registering and unregistering file descriptors, and then polling them for I/O
-    events.
+    """Returns a polling object, which supports registering and unregistering file descriptors, and then polling them
+    for I/O events.
     """
 
     __slots__ = ("_fds", "_running")
@@ -80,7 +81,9 @@ class poll:
         del self._fds[as_fd(fd)]
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
-        """Wait at most ``timeout`` milliseconds (None or negative: for ever); return ``(fd, events)`` of what is ready."""
+        """Wait at most ``timeout`` milliseconds (None or negative: for ever); return ``(fd, events)`` of what is
+        ready.
+        """
         ns = timeout_arg(timeout, _NSEC_PER_MSEC, "timeout must be an integer or None")
         if ns > 0:
             ns = -(-ns // _NSEC_PER_MSEC) * _NSEC_PER_MSEC
@@ -104,7 +107,8 @@ class _Select:
     def __call__(self, *args: Any) -> tuple[list[Any], list[Any], list[Any]]:
         """select(rlist, wlist, xlist[, timeout in seconds]) -> (rlist, wlist, xlist)
 
-        Wait until one or more file descriptors are ready for some kind of I/O; the lists hold what of the arguments is ready.
+        Wait until one or more file descriptors are ready for some kind of I/O; the lists hold what of the arguments is
+        ready.
         """
         count = len(args)
         if count < 3:

@@ -1,7 +1,7 @@
 """What stands in `sys.modules["_socket"]`: the class, the functions and the constants of the C module.
 
-Constants, errors and pure conversions (inet_aton, htons, CMSG_LEN, getservbyname...) are the C module's own; so is `CAPI`, without
-which `_ssl` cannot be imported. Everything that touches a socket or a name is ours.
+Constants, errors and pure conversions (inet_aton, htons, CMSG_LEN, getservbyname...) are the C module's own; so is
+`CAPI`, without which `_ssl` cannot be imported. Everything that touches a socket or a name is ours.
 """
 
 from __future__ import annotations
@@ -11,17 +11,8 @@ from operator import index
 from typing import Any
 
 from pysock.core.errors import err
+from pysock.shim import defaults, names
 from pysock.shim.args import c_int
-from pysock.shim.defaults import getdefaulttimeout, setdefaulttimeout
-from pysock.shim.names import (
-    getaddrinfo,
-    gethostbyaddr,
-    gethostbyname,
-    gethostbyname_ex,
-    gethostname,
-    getnameinfo,
-    sethostname,
-)
 from pysock.shim.real import SOCKET as _C
 from pysock.shim.real import dup as _real_dup
 from pysock.shim.real import real_close
@@ -93,4 +84,6 @@ def if_indextoname(if_index: int, /) -> str:
 #: What ``from _socket import *`` brings: the C module's public names, whoever made them.
 __all__ = [name for name in vars(_C) if not name.startswith("_")]
 
+for _module in (names, defaults):
+    globals().update((name, getattr(_module, name)) for name in _module.__all__)
 globals().update((name, getattr(_C, name)) for name in __all__ if name not in globals())

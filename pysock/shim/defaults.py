@@ -6,6 +6,8 @@ from typing import Any
 
 from pysock.shim.args import timeout_ns, timeout_seconds
 
+__all__ = ["getdefaulttimeout", "setdefaulttimeout"]
+
 #: Nanoseconds; -1: new sockets block.
 timeout = -1
 

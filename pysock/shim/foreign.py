@@ -1,6 +1,7 @@
 """The operating system's descriptors among ours: pipes, ttys and files in the same poll, select or epoll.
 
-They are kept in a real epoll. A thread that waits sleeps on that epoll's own descriptor beside its wake-up (`Sleeper.wait_on`).
+They are kept in a real epoll. A thread that waits sleeps on that epoll's own descriptor beside its wake-up
+(`Sleeper.wait_on`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The hosts table of a network namespace: the only name server that a program under pysock can reach.
 
-It knows "localhost", the host's own name, and what was added; it never asks the machine's resolver, so that a test means the same
-everywhere. `names.py` answers getaddrinfo and its relatives from it.
+It knows "localhost", the host's own name, and what was added; it never asks the machine's resolver, so that a test
+means the same everywhere. `names.py` answers getaddrinfo and its relatives from it.
 """
 
 from __future__ import annotations

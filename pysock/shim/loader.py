@@ -1,7 +1,8 @@
 """The stdlib's socket.py a second time, over our `_socket`.
 
-The file is the interpreter's own, unmodified, taken from its cached bytecode; only what it finds in `sys.modules` while it is
-executed differs. Where the first copy is already imported, the two share their enums, so that `socket.AF_INET` is one object.
+The file is the interpreter's own, unmodified, taken from its cached bytecode; only what it finds in `sys.modules` while
+it is executed differs. Where the first copy is already imported, the two share their enums, so that `socket.AF_INET` is
+one object.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _load() -> ModuleType:
     module.__spec__ = spec
     module.__loader__ = spec.loader
     module.__file__ = spec.origin
-    module.__cached__ = spec.cached
+    vars(module)["__cached__"] = spec.cached
     module.__package__ = ""
     # Its enums are made from the namespace of sys.modules[__name__].
     with standing_in({"_socket": csocket, "socket": module}):

@@ -1,8 +1,8 @@
 """Name resolution for programs: getaddrinfo, getnameinfo and their older relatives, over the namespace's hosts table.
 
-Hermetic: no name ever leaves the process. What is pure translation (numeric addresses, service names, flags and their errors) is
-left to the C library's own functions, which are told never to resolve (AI_NUMERICHOST, NI_NUMERICHOST); so the order of results,
-the defaults and the error codes are the ones programs know.
+Hermetic: no name ever leaves the process. What is pure translation (numeric addresses, service names, flags and their
+errors) is left to the C library's own functions, which are told never to resolve (AI_NUMERICHOST, NI_NUMERICHOST); so
+the order of results, the defaults and the error codes are the ones programs know.
 """
 
 from __future__ import annotations
@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 
     AddrInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
 
+__all__ = [
+    "getaddrinfo",
+    "gethostbyaddr",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "gethostname",
+    "getnameinfo",
+    "sethostname",
+]
+
 #: herror's HOST_NOT_FOUND.
 _HOST_NOT_FOUND = 1
 
@@ -57,14 +67,14 @@ def getaddrinfo(
         found = real_getaddrinfo(host, port, family, type, proto, flags & ~AI_ADDRCONFIG | AI_NUMERICHOST)
         if host is None:
             found = _only_our_families(net, family, found)
-        return found  # type: ignore[return-value]  # its tuples are ours, seen by typeshed with other names
+        return found
     audit("socket.getaddrinfo", host, port, family, type, proto)
     found_by_name: list[AddrInfo] = []
     quiet = flags & ~(AI_ADDRCONFIG | AI_CANONNAME) | AI_NUMERICHOST
     for number, numeric in lookup(net, name, family):
         if family == AF_UNSPEC and not _have(net, number):
             continue
-        found_by_name += real_getaddrinfo(numeric, port, number, type, proto, quiet)  # type: ignore[arg-type]
+        found_by_name += real_getaddrinfo(numeric, port, number, type, proto, quiet)
     if not found_by_name:
         raise _unknown()
     if flags & AI_CANONNAME:
@@ -146,7 +156,8 @@ def gethostbyname_ex(host: Any, /) -> tuple[str, list[str], list[str]]:
 def gethostbyaddr(host: Any, /) -> tuple[str, list[str], list[str]]:
     """gethostbyaddr(host) -> (name, aliaslist, addresslist)
 
-    Return the true host name, a list of aliases, and a list of IP addresses, for a host. The host may be a name or an IP address.
+    Return the true host name, a list of aliases, and a list of IP addresses, for a host. The host may be a name or an
+    IP address.
     """
     name = _checked_host(host, "gethostbyaddr")
     audit("socket.gethostbyaddr", host)

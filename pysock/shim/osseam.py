@@ -1,8 +1,9 @@
-"""The descriptor functions of `os` and `fcntl` under patch: a number of the current task goes to the vfs, any other one to the
-operating system.
+"""The descriptor functions of `os` and `fcntl` under patch: a number of the current task goes to the vfs, any other one
+to the operating system.
 
-Under patch every fd of ours is also a real placeholder descriptor, so what is not replaced here (fstat, isatty, inheritance) sees a
-socket. `overlay` makes a module like `os` for code that holds sockets of ours without a patch: the face's socket.py.
+Under patch every fd of ours is also a real placeholder descriptor, so what is not replaced here (fstat, isatty,
+inheritance) sees a socket. `overlay` makes a module like `os` for code that holds sockets of ours without a patch: the
+face's socket.py.
 """
 
 from __future__ import annotations
@@ -146,11 +147,13 @@ def set_inheritable(fd: int, inheritable: int, /) -> None:
     if fd in task.fds:
         sys_fcntl(task, fd, F_SETFD, 0 if inheritable else FD_CLOEXEC)
     else:
-        real.os_set_inheritable(fd, inheritable)
+        real.os_set_inheritable(fd, bool(inheritable))
 
 
 def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *rest: Any, **more: Any) -> int:
-    """os.sendfile to a socket of ours: a read, and a write of what came. EINVAL when the input is no file that can be mapped."""
+    """os.sendfile to a socket of ours: a read, and a write of what came. EINVAL when the input is no file that can be
+    mapped.
+    """
     task = current()
     if out_fd not in task.fds:
         return real.os_sendfile(out_fd, in_fd, offset, count, *rest, **more)

@@ -2,17 +2,18 @@
 
 What a patch does, once for all patches that are active:
 
-* `sys.modules` shows our `_socket` and `select`; the module `socket` stays the same object, with our classes and functions in it;
-* names that other modules imported from these, from `os`, `fcntl`, `signal` and `_thread` change hands (`rebind.py`), and so do the
-  class attributes of `selectors` that hold a poller;
+* `sys.modules` shows our `_socket` and `select`; the module `socket` stays the same object, with our classes and
+  functions in it;
+* names that other modules imported from these, from `os`, `fcntl`, `signal` and `_thread` change hands (`rebind.py`),
+  and so do the class attributes of `selectors` that hold a poller;
 * Python signal handlers are guarded (`signalseam.py`);
 * with a virtual clock, the functions of `time` change hands too.
 
 Each patch has a task of its own, which is the process-wide default task while it is the innermost one. Its fds are real
 placeholder descriptors, so numbers never collide with the operating system's.
 
-What cannot be undone is a class that somebody derives from `socket.socket` in a module that is imported while a patch is active. The
-one everybody imports is `ssl`; it is imported first, therefore.
+What cannot be undone is a class that somebody derives from `socket.socket` in a module that is imported while a patch
+is active. The one everybody imports is `ssl`; it is imported first, therefore.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pysock.core.kernel import Kernel
 from pysock.shim import cselect, csocket, osseam, real, signalseam, threadseam, timeseam
 from pysock.shim.builtin import Builtin
+from pysock.shim.epollobj import epoll
 from pysock.shim.foreign import Foreign
 from pysock.shim.loader import stdlib_socket
 from pysock.shim.rebind import KEEP_REAL_TIME, Rebinding
@@ -62,8 +64,8 @@ class Patch:
         return self.kernel.seed
 
     def undo(self) -> None:
-        """Take the patch back; patches may be undone in any order, and twice. Sockets that are still open go on working on their
-        own kernel.
+        """Take the patch back; patches may be undone in any order, and twice. Sockets that are still open go on working
+        on their own kernel.
         """
         if self.active:
             self.active = False
@@ -91,8 +93,9 @@ def patch(
 ) -> Patch:
     """Make socket, select, selectors, asyncio and all that stands on them use pysock, from now on until `Patch.undo`.
 
-    Use it as ``with pysock.patch():``, or keep the result and call its ``undo()``. Without ``kernel`` a new one is booted; ``clock`` ("real"
-    or "virtual"), ``seed`` and ``plugins`` are for that one, see `Kernel.boot`. ``net`` is a namespace of ``kernel``, its first by default.
+    Use it as ``with pysock.patch():``, or keep the result and call its ``undo()``. Without ``kernel`` a new one is
+    booted; ``clock`` ("real" or "virtual"), ``seed`` and ``plugins`` are for that one, see `Kernel.boot`. ``net`` is a
+    namespace of ``kernel``, its first by default.
     """
     if kernel is not None and (clock != "real" or seed is not None or plugins):
         raise TypeError("patch(kernel) takes the kernel as it is: give clock, seed and plugins to Kernel.boot()")
@@ -107,7 +110,8 @@ def patch(
 def patch_for_good(*, clock: str, seed: int | None, plugins: Iterable[str] = ()) -> Patch:
     """Patch a process that has just begun, for the rest of its life (``python -m pysock run``).
 
-    Where nobody has imported `socket` yet, our copy becomes the module; so even its internals are ours for mocks to find.
+    Where nobody has imported `socket` yet, our copy becomes the module; so even its internals are ours for mocks to
+    find.
     """
     for name, module in (("_socket", csocket), ("select", cselect)):
         sys.modules[name] = module
@@ -174,7 +178,7 @@ class _Installed:
         selectors = sys.modules["selectors"]
         names.attribute(selectors.SelectSelector, "_select", cselect.select)
         names.attribute(selectors.PollSelector, "_selector_cls", cselect.poll)
-        names.attribute(selectors.EpollSelector, "_selector_cls", cselect.epoll)
+        names.attribute(selectors.EpollSelector, "_selector_cls", epoll)
         signalseam.guard_installed()
 
     def _uninstall(self) -> None:

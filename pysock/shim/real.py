@@ -1,7 +1,7 @@
 """The operating system's own functions, as they were before anybody patched a module.
 
-The shim takes what it needs from here and from nowhere else: once pysock.patch() is active, a module's name leads back to us.
-This module must therefore be imported before the first patch, and it is: patching imports it.
+The shim takes what it needs from here and from nowhere else: once pysock.patch() is active, a module's name leads back
+to us. This module must therefore be imported before the first patch, and it is: patching imports it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How names change hands: what modules have imported by name is replaced in their namespaces, and put back later.
 
-``from socket import create_connection`` needs nothing (the function looks at its own module), but ``from os import read`` or
-``import select`` left a reference of its own in the module that said so. All loaded modules are searched for such references once,
-and remembered; later patches look only at modules that are new or have changed their size.
+``from socket import create_connection`` needs nothing (the function looks at its own module), but ``from os import
+read`` or ``import select`` left a reference of its own in the module that said so. All loaded modules are searched for
+such references once, and remembered; later patches look only at modules that are new or have changed their size.
 
 Undoing restores each reference that was replaced, and searches the modules that were imported meanwhile for ours.
 """
@@ -34,15 +34,17 @@ HANDS_OFF = (
 #: These wait where pysock cannot see it, so their deadlines must be of real time.
 KEEP_REAL_TIME = ("concurrent", "multiprocessing", "queue", "subprocess", "threading")
 
+#: What is worth finding in a module: the ids of all originals that were ever looked for.
+_interesting: set[int] = set()
+
+#: Module name -> (its namespace, the namespace's size when it was searched, the names that held something interesting).
+_known: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
+
 
 class Rebinding:
     """One set of references that were replaced. ``pairs`` are (original, ours)."""
 
     __slots__ = ("_modules", "_pairs", "_replaced", "_skip")
-
-    #: name -> (namespace, its size when searched, the names that held something interesting)
-    _known: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
-    _interesting: set[int] = set()
 
     def __init__(self, pairs: Iterable[tuple[Any, Any]], skip: tuple[str, ...] = ()) -> None:
         self._pairs = list(pairs)
@@ -53,7 +55,7 @@ class Rebinding:
     def apply(self) -> None:
         """Replace every original in every module."""
         table = {id(original): ours for original, ours in self._pairs}
-        self._learn(table)
+        _learn(table)
         self._modules = frozenset(sys.modules)
         for namespace, names in self._namespaces(self._modules):
             for name in names:
@@ -69,7 +71,9 @@ class Rebinding:
         setattr(owner, name, ours)
 
     def undo(self) -> None:
-        """Put every original back, unless somebody else has replaced ours meanwhile; clean modules that were imported since."""
+        """Put every original back, unless somebody else has replaced ours meanwhile; clean modules that were imported
+        since.
+        """
         for owner, name, original, ours in reversed(self._replaced):
             if isinstance(owner, dict):
                 if owner.get(name) is ours:
@@ -87,24 +91,17 @@ class Rebinding:
                 if original is not None:
                     namespace[name] = original
 
-    def _learn(self, table: dict[int, Any]) -> None:
-        if not self._interesting.issuperset(table):
-            self._interesting.update(table)
-            self._known.clear()
-
     def _namespaces(self, names: Iterable[str]) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-        known = self._known
-        interesting = self._interesting
         found = []
         for module_name in names:
             module = sys.modules.get(module_name)
             if not self._is_searched(module_name, module):
                 continue
             namespace = vars(module)
-            entry = known.get(module_name)
+            entry = _known.get(module_name)
             if entry is None or entry[0] is not namespace or entry[1] != len(namespace):
-                held = tuple([name for name, value in list(namespace.items()) if id(value) in interesting])
-                entry = known[module_name] = (namespace, len(namespace), held)
+                held = tuple([name for name, value in list(namespace.items()) if id(value) in _interesting])
+                entry = _known[module_name] = (namespace, len(namespace), held)
             if entry[2]:
                 found.append((namespace, entry[2]))
         return found
@@ -113,3 +110,9 @@ class Rebinding:
         if not isinstance(module, ModuleType):
             return False  # lazy importers and the like: looking at them may import
         return name.split(".", 1)[0] not in self._skip
+
+
+def _learn(table: dict[int, Any]) -> None:
+    if not _interesting.issuperset(table):
+        _interesting.update(table)
+        _known.clear()

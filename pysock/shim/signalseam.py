@@ -1,14 +1,17 @@
 """Signal handlers under patch.
 
-CPython runs a handler in the main thread between any two instructions, so also while that thread holds the kernel lock, in the
-middle of the stack. A handler that uses a socket, or raises, must not run there. What is installed instead looks first:
+CPython runs a handler in the main thread between any two instructions, so also while that thread holds the kernel lock,
+in the middle of the stack. A handler that uses a socket, or raises, must not run there. What is installed instead looks
+first:
 
-* the lock is not held: the handler runs at once. That includes every sleep: a handler's exception comes out of the blocking call,
-  and without an exception the call goes on.
-* the lock is held: the handler is put into ``kernel.wakeups`` and runs when the call leaves the kernel, a few microseconds later,
-  and its exception comes out of that call. Should another thread leave first, it sends the signal to the main thread again.
+* The lock is not held: the handler runs at once. That includes every sleep: a handler's exception comes out of the
+  blocking call, and without an exception the call goes on.
+* The lock is held: the handler is put into ``kernel.wakeups`` and runs when the call leaves the kernel, a few
+  microseconds later, and its exception comes out of that call. Should another thread leave first, it sends the signal
+  to the main thread again.
 
-`set_wakeup_fd` with one of our descriptors: C could only write into the placeholder, so the byte is sent here, by the handlers.
+`set_wakeup_fd` with one of our descriptors: C could only write into the placeholder, so the byte is sent here, by the
+handlers.
 """
 
 from __future__ import annotations
@@ -122,7 +125,9 @@ def replacements() -> list[tuple[Any, Callable[..., Any]]]:
 
 
 def guard_installed() -> None:
-    """Guard the Python handlers that are installed now. Does nothing outside the main thread, where that is impossible."""
+    """Guard the Python handlers that are installed now. Does nothing outside the main thread, where that is
+    impossible.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     for signum in signal.valid_signals():

@@ -32,7 +32,7 @@ def sendmsg(sock: socket, buffers: Iterable[Any], ancdata: Iterable[Any], flags:
         raise OSError("sendmsg() argument 1 is too long")
     parts = [as_bytes(part) for part in parts]
     try:
-        items = list(ancdata if ancdata is not None else ())
+        items = list(ancdata)
     except TypeError:
         raise TypeError("sendmsg() argument 2 must be an iterable") from None
     control = [_control_message(item) for item in items]
@@ -63,9 +63,7 @@ def recvmsg(sock: socket, bufsize: int, ancbufsize: int, flags: int) -> tuple[by
     return data, control, msg_flags, address
 
 
-def recvmsg_into(
-    sock: socket, buffers: Iterable[Any], ancbufsize: int, flags: int
-) -> tuple[int, list[Any], int, Any]:
+def recvmsg_into(sock: socket, buffers: Iterable[Any], ancbufsize: int, flags: int) -> tuple[int, list[Any], int, Any]:
     """`socket.recvmsg_into`."""
     try:
         parts = list(buffers)

@@ -1,11 +1,11 @@
 """The class `socket` of C's `_socket`, in Python: arguments, timeouts and finalizers; everything else is a system call.
 
-The stdlib's own socket.py subclasses it, so what a program holds is that subclass, and most of its methods are the ones here.
-State is in slots with a prefix of ours (subclasses out there have slots and attributes of their own), without a dict and without
-weak references, as in C.
+The stdlib's own socket.py subclasses it, so what a program holds is that subclass, and most of its methods are the ones
+here. State is in slots with a prefix of ours (subclasses out there have slots and attributes of their own), without a
+dict and without weak references, as in C.
 
-The hot path (`send`, `recv` and their like on a socket without a timeout) adds one call to the system call's. A socket with a
-timeout goes through `timed.py`; control messages and vectors through `sockmsg.py`.
+The hot path (`send`, `recv` and their like on a socket without a timeout) adds one call to the system call's. A socket
+with a timeout goes through `timed.py`; control messages and vectors through `sockmsg.py`.
 """
 
 from __future__ import annotations
@@ -385,10 +385,14 @@ class socket:
     def sendmsg(
         self, buffers: Iterable[Any], ancdata: Iterable[Any] = (), flags: int = 0, address: Any = None, /
     ) -> int:
-        """Send the joined ``buffers`` with control messages ``(level, type, data)``; return how many bytes were taken."""
+        """Send the joined ``buffers`` with control messages ``(level, type, data)``; return how many bytes were
+        taken.
+        """
         return sockmsg.sendmsg(self, buffers, ancdata, flags, address)
 
-    def sendmsg_afalg(self, msg: Iterable[Any] = (), *, op: int = 0, iv: Any = None, assoclen: int = 0, flags: int = 0) -> int:
+    def sendmsg_afalg(
+        self, msg: Iterable[Any] = (), *, op: int = 0, iv: Any = None, assoclen: int = 0, flags: int = 0
+    ) -> int:
         """For AF_ALG sockets alone, which pysock has not."""
         raise OSError("algset is only supported for AF_ALG")
 

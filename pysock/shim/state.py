@@ -1,7 +1,7 @@
 """Which task a call of the shim is made for.
 
-`vfs.task` knows the task of a context and the process-wide default. Here the default gets its first value: a program that only
-says `import pysock as socket` boots a kernel with its first socket, in real time and with virtual fd numbers.
+`vfs.task` knows the task of a context and the process-wide default. Here the default gets its first value: a program
+that only says `import pysock as socket` boots a kernel with its first socket, in real time and with virtual fd numbers.
 """
 
 from __future__ import annotations

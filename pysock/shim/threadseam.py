@@ -1,4 +1,6 @@
-"""Threads that start under patch work for the task that started them, and take part in its virtual time from their first moment."""
+"""Threads that start under patch work for the task that started them, and take part in its virtual time from their
+first moment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Timeouts. A socket with a timeout is a non-blocking file; the call tries, waits for the one file it works on, and tries again.
+"""Timeouts. A socket with a timeout is a non-blocking file; the call tries, waits for the one file it works on, and
+tries again.
 
 (CPython waits first and calls then, because there each try is a system call. The results are the same.)
 """
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def wait_for(task: Task, fd: int, events: int, deadline: int) -> bool:
-    """Wait until ``fd`` has one of the EPOLL* bits ``events``; False when ``deadline`` (monotonic ns) has passed. EBADF."""
+    """Wait until ``fd`` has one of the EPOLL* bits ``events``; False when ``deadline`` (monotonic ns) has passed.
+    EBADF.
+    """
     kernel = task.kernel
     kernel.enter()
     try:

@@ -1,7 +1,8 @@
-"""The module `time` under a virtual clock: time.time, monotonic, perf_counter and sleep are those of the current task's kernel.
+"""The module `time` under a virtual clock: time.time, monotonic, perf_counter and sleep are those of the current task's
+kernel.
 
-In real time nothing of this is installed. Waiting that pysock does not see (a Lock or a Queue with a timeout, a subprocess) stays
-in real time, and so do the modules that do it: see `rebind.KEEP_REAL_TIME`.
+In real time nothing of this is installed. Waiting that pysock does not see (a Lock or a Queue with a timeout, a
+subprocess) stays in real time, and so do the modules that do it: see `rebind.KEEP_REAL_TIME`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
-from pysock.core.kernel import Kernel
+from pysock.core.kernel import BUILTIN_PLUGINS, Kernel
 from pysock.core.sock import (
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
@@ -34,6 +34,7 @@ from pysock.vfs.fdnum import FdNumbers
 from pysock.vfs.task import Task
 
 AF_LOOP = 9
+FAMILIES = [name for name in BUILTIN_PLUGINS if name.startswith("pysock.families.")]
 STREAM_ROOM = 4096
 CLOSED, ESTABLISHED, LISTEN = 7, 1, 10
 
@@ -283,8 +284,8 @@ class LoopFamily(NetProtoFamily):
 
 
 def boot_task(clock: str = "virtual", numbers: FdNumbers | None = None) -> tuple[Task, LoopFamily]:
-    """A task of a fresh kernel that knows this family."""
-    kernel = Kernel.boot(clock=clock, seed=1, entry_points=False)
+    """A task of a fresh kernel that knows this family and no other."""
+    kernel = Kernel.boot(clock=clock, seed=1, entry_points=False, blocked=FAMILIES)
     loop = LoopFamily()
     kernel.families.register(loop)
     return Task.for_kernel(kernel, numbers=numbers), loop

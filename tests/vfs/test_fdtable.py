@@ -7,9 +7,9 @@ import fcntl
 import os
 import stat
 
-import pytest
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.refused import refused
 
 from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.vfs.fdnum import VIRTUAL_BASE, PlaceholderFds, VirtualFds
@@ -27,10 +27,6 @@ class Note(File):
 
     def release(self) -> None:
         self.released += 1
-
-
-def refused(number: int) -> pytest.RaisesExc[OSError]:
-    return pytest.raises(OSError, check=lambda exc: exc.errno == number)
 
 
 def test_numbers_come_lowest_first() -> None:

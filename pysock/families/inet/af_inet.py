@@ -191,6 +191,18 @@ class InetRawOps(InetDgramOps):
 
     __slots__ = ()
 
+    def bind(self, sock: Socket, addr: Address) -> None:
+        """raw_bind(): there are no ports, and a raw socket may be bound again until it is connected."""
+        sk = _inet(sock)
+        host, _ = parse(addr)
+        if sk.state != TCP_CLOSE:
+            raise err(errno.EINVAL)
+        check_bind_address(sk, host)
+        sk.rcv_saddr = host
+        sk.saddr = ANY if is_multicast(host) or host == b"\xff\xff\xff\xff" else host
+        sk.dst = None
+        sk.prot.get_port(sk, 0)
+
 
 STREAM_OPS = InetStreamOps()
 DGRAM_OPS = InetDgramOps()

@@ -130,6 +130,7 @@ class DatagramProto(Proto):
         ENOTCONN without a peer, and yet it counts (inet_shutdown).
         """
         sk.shutdown |= how
+        sk.flows.clear()
         if sk.state == TCP_CLOSE:
             sk.state_change()
             raise err(errno.ENOTCONN)

@@ -137,6 +137,7 @@ class UdpProto(DatagramProto):
         if len(value) < 4:
             raise err(errno.EINVAL)
         sk.cork = any(value[:4])
+        sk.flows.clear()
         if not sk.cork:
             udp_output.push_pending(sk)
 

@@ -14,7 +14,7 @@ from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
 from pysock.families.inet.tcp.sock import CA_OPEN
 
 if TYPE_CHECKING:
-    from pysock.families.inet.tcp.sock import TcpSock
+    from pysock.families.inet.tcp.sock import Segment, TcpSock
 
 M32 = 0xFFFFFFFF
 
@@ -67,11 +67,8 @@ def new_ack(sk: TcpSock, ack: int) -> int:
     return acked
 
 
-def _trim(sk: TcpSock, segment: object, ack: int) -> int:
+def _trim(sk: TcpSock, segment: Segment, ack: int) -> int:
     """A super-segment was acknowledged in part (tcp_trim_head): forget the front, count whole segments."""
-    from pysock.families.inet.tcp.sock import Segment
-
-    assert isinstance(segment, Segment)
     drop = ack - segment.seq
     frags: list[bytes | memoryview] = []
     for frag in segment.frags:

@@ -13,8 +13,11 @@ from pysock.core.sock import SOCK_KEEPOPEN, Address
 from pysock.families.inet import route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
-from pysock.families.inet.ip_output import queue_xmit
+from pysock.families.inet.ip_output import queue_xmit, rebuild_route
 from pysock.families.inet.tcp import ports
+from pysock.families.inet.tcp.ack import new_ack
+from pysock.families.inet.tcp.end import done, reset
+from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.options import (
     M32,
     choose_wscale,
@@ -26,7 +29,6 @@ from pysock.families.inet.tcp.options import (
 from pysock.families.inet.tcp.output import GSO_MAX, queue_segment, schedule_ack, send_ack, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
 from pysock.families.inet.tcp.sock import INIT_CWND, MSS_DEFAULT, QUICKACKS, RTO_FALLBACK, SEG_SYN, TcpSock
-from pysock.families.inet.tcp.timers import start_keepalive
 from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
 from pysock.wire.tcp import ACK, RST, SYN
 from pysock.wire.tcp_options import MAX_WSCALE
@@ -65,16 +67,12 @@ def connect(sk: TcpSock, addr: Address) -> None:
     sk.last_sent = now
     result = send_syn(sk)
     if result < 0 and result != -errno.ENOBUFS:
-        from pysock.families.inet.tcp.proto import done
-
         done(sk)
         raise err(-result)
 
 
 def setup_route(sk: TcpSock) -> Rtable:
     """Compute what the route decides: header templates and the MSS."""
-    from pysock.families.inet.ip_output import rebuild_route
-
     rt = rebuild_route(sk)
     sk.pseudo = pseudo_sum(sk.saddr, sk.daddr, 20)
     sk.ports = sk.sport.to_bytes(2, "big") + sk.dport.to_bytes(2, "big")
@@ -166,32 +164,28 @@ def established(sk: TcpSock) -> None:
         start_keepalive(sk)
 
 
-def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
-    """A segment arrived in SYN-SENT."""
+def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
+    """A segment arrived in SYN-SENT. True: it opened the connection, and ``info``, without the SYN, carries data."""
     flags = info.flags
     if flags & ACK and (info.ack - sk.snd_una) & M32 != 1:
         if not flags & RST:
             send_reset_for(sk.tcp, skb, info, sk.ehash_key)
         kfree_skb(skb, "TCP_INVALID_ACK_SEQUENCE")
-        return
+        return False
     if flags & RST:
         if flags & ACK:
-            from pysock.families.inet.tcp.input import reset
-
             reset(sk)
         kfree_skb(skb, "TCP_RESET")
-        return
+        return False
     if not flags & SYN:
         kfree_skb(skb, "TCP_FLAGS")
-        return
+        return False
     tcp = sk.tcp
     sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = info.seq + 1
     negotiate(sk, info.options(), tcp.timestamps, choose_wscale(tcp, sk.rcvbuf))
     sk.snd_wl1 = info.seq
     sk.snd_wnd = sk.max_window = info.raw_window  # not scaled in a SYN
     if flags & ACK:
-        from pysock.families.inet.tcp.ack import new_ack
-
         new_ack(sk, sk.snd_una + 1)
         sk.rto_at = NEVER
         sk.cwnd = INIT_CWND
@@ -202,16 +196,13 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
         else:
             send_ack(sk)
         sk.state_change()
-        if info.n:
-            from pysock.families.inet.tcp.input import process
-
-            info.flags &= ~SYN
-            info.seq = (info.seq + 1) & M32
-            process(sk, skb, info)
-        return
+        info.flags &= ~SYN
+        info.seq = (info.seq + 1) & M32
+        return info.n > 0
     # Simultaneous open (RFC 9293 3.5): both sent a SYN.
     sk.set_state(TCP_SYN_RECV)
     send_synack(sk)
+    return False
 
 
 def syn_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
@@ -223,8 +214,6 @@ def syn_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
     if (info.ack - sk.snd_una) & M32 != 1:
         send_reset_for(sk.tcp, skb, info, sk.ehash_key)
         return False
-    from pysock.families.inet.tcp.ack import new_ack
-
     new_ack(sk, sk.snd_una + 1)
     sk.rto_at = NEVER
     sk.cwnd = INIT_CWND

@@ -7,7 +7,6 @@ arrives may raise.
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -18,16 +17,15 @@ from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, kfree_skb
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
 from pysock.families.inet.tcp import ack as ack_
 from pysock.families.inet.tcp import connect, listen, ofo
+from pysock.families.inet.tcp.end import done, enter_time_wait, reset
 from pysock.families.inet.tcp.options import M32
-from pysock.families.inet.tcp.output import schedule_ack, send_ack, send_reset, write_xmit
+from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
 from pysock.families.inet.tcp.sock import QUICKACKS, TcpSock
 from pysock.families.inet.tcp.states import FIN_ACKED_TRANSITIONS, FIN_SEEN, FIN_TRANSITIONS
-from pysock.families.inet.tcp.timewait import TimeWaitSock, enter_time_wait
+from pysock.families.inet.tcp.timewait import TimeWaitSock
 from pysock.uapi.tcp import (
     TCP_CLOSE,
-    TCP_CLOSE_WAIT,
-    TCP_CLOSING,
     TCP_FIN_WAIT1,
     TCP_FIN_WAIT2,
     TCP_SYN_RECV,
@@ -103,7 +101,15 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
         assert isinstance(who, TimeWaitSock)
         if not who.segment(skb, info):
             return
-        who = None  # a new connection may take the place: ask the listeners
+        # A SYN that may start a new connection, if somebody listens (TCP_TW_SYN).
+        listener = listen.lookup_listener(tcp, key[4:8], int.from_bytes(key[10:12], "big"), skb)
+        if listener is None:
+            who.send_ack()
+            kfree_skb(skb, "TCP_FLAGS")
+            return
+        tcp.timewait.remove(who)
+        listen.segment(listener, skb, info, key)
+        return
     if who is None:
         listener = listen.lookup_listener(tcp, key[4:8], int.from_bytes(key[10:12], "big"), skb)
         if listener is not None:
@@ -114,8 +120,10 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
         kfree_skb(skb, "NO_SOCKET")
         return
     if isinstance(who, listen.RequestSock):
-        listen.request_segment(who, skb, info)
-        return
+        child = listen.request_segment(who, skb, info)
+        if child is None:
+            return
+        who = child
     assert isinstance(who, TcpSock)
     if skb.dev is not None and who.bound_dev_if and who.bound_dev_if != skb.dev.ifindex:
         kfree_skb(skb, "NO_SOCKET")
@@ -131,8 +139,8 @@ def _checksum_ok(skb: SkBuff, addresses: bytes) -> bool:
 def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
     """A segment for a connection in any state but LISTEN (tcp_rcv_state_process and tcp_rcv_established's slow path)."""
     if sk.state == TCP_SYN_SENT:
-        connect.syn_sent(sk, skb, info)
-        return
+        if not connect.syn_sent(sk, skb, info):
+            return
     if sk.state == TCP_CLOSE:
         kfree_skb(skb, "TCP_CLOSE")
         return
@@ -252,37 +260,8 @@ def _limited(sk: TcpSock) -> bool:
     return False
 
 
-def reset(sk: TcpSock) -> None:
-    """A valid RST arrived (tcp_reset)."""
-    from pysock.families.inet.tcp.proto import done
-
-    state = sk.state
-    if state == TCP_SYN_SENT:
-        sk.err = errno.ECONNREFUSED
-    elif state == TCP_CLOSE_WAIT:
-        sk.err = errno.EPIPE
-    elif state != TCP_CLOSE:
-        sk.err = errno.ECONNRESET
-    drop_unsent(sk)
-    done(sk)
-    sk.error_report()
-
-
-def drop_unsent(sk: TcpSock) -> None:
-    """Nothing queued will leave any more (tcp_write_queue_purge)."""
-    sk.unsent = None
-    sk.unsent_bytes = 0
-    sk.rtx_queue = None
-    sk.packets_out = sk.lost_out = sk.sack_out = sk.retrans_out = 0
-    sk.fin_queued = False
-    sk.snd_una = sk.snd_nxt
-    sk.rto_at = NEVER
-
-
 def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     """Our FIN was acknowledged: move on (RFC 9293 3.10.7.4, fifth check)."""
-    from pysock.families.inet.tcp.proto import done
-
     new = FIN_ACKED_TRANSITIONS.get(sk.state)
     if new is None or sk.snd_una != sk.snd_nxt or sk.unsent_bytes or sk.fin_queued:
         return
@@ -300,20 +279,8 @@ def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
             sk.inet.mibs.tcpext.TCPAbortOnData += 1
             done(sk)
             send_reset_for(sk.tcp, skb, info, sk.ehash_key)
-        elif not info.flags & FIN:  # with a FIN the next state comes at once
+        elif not info.flags & FIN or seq + info.n != sk.rcv_nxt:  # else the FIN takes it to the next state at once
             enter_time_wait(sk, TCP_FIN_WAIT2)
-
-
-def fin_wait2_orphaned(sk: TcpSock) -> None:
-    """close() in FIN-WAIT-2: a small TIME-WAIT socket waits for the peer's FIN in its place (__tcp_close)."""
-    from pysock.families.inet.tcp.proto import done
-
-    if sk.linger2 < 0:
-        sk.inet.mibs.tcpext.TCPAbortOnLinger += 1
-        send_reset(sk)
-        done(sk)
-        return
-    enter_time_wait(sk, TCP_FIN_WAIT2)
 
 
 def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:

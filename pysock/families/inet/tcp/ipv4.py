@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from pysock.families.inet.tcp import cong, timers
+from pysock.families.inet.tcp.end import abort
 from pysock.families.inet.tcp.fast import make_tcp_rcv
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.families.inet.tcp.sock import TcpSock
@@ -99,8 +100,7 @@ def handle_icmp_error(tcp: TcpNet, quoted: bytes, header_len: int, type: int, co
     else:
         return
     if who.state == TCP_SYN_SENT:
-        tcp.inet.mibs.tcp.AttemptFails += 1
-        timers.abort(who, number)
+        abort(who, number)
     elif who.recverr and not who.dead:
         who.set_error(number)
     else:

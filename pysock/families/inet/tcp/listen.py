@@ -15,7 +15,8 @@ from pysock.core.timer import Timer
 from pysock.families.inet import route
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.ip_output import send_datagram
-from pysock.families.inet.tcp import connect
+from pysock.families.inet.tcp import connect, rtt
+from pysock.families.inet.tcp.end import abort_child
 from pysock.families.inet.tcp.options import (
     M32,
     choose_wscale,
@@ -24,17 +25,16 @@ from pysock.families.inet.tcp.options import (
     syn_segment,
     timestamp_now,
 )
-from pysock.families.inet.tcp.reset import send_reset_for
+from pysock.families.inet.tcp.reset import send_bare, send_reset_for
 from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, TcpSock, nothing
 from pysock.uapi.tcp import TCP_LISTEN, TCP_SYN_RECV
 from pysock.wire.ipv4 import DF
 from pysock.wire.tcp import ACK, RST, SYN
 
 if TYPE_CHECKING:
-    from pysock.wire.tcp_options import TcpOptions
     from pysock.families.inet.tcp.input import SegmentInfo
     from pysock.families.inet.tcp.net import TcpNet
-
+    from pysock.wire.tcp_options import TcpOptions
 
 class Listener:
     """What a socket in LISTEN keeps: who waits to be accepted, and who is half open."""
@@ -64,6 +64,7 @@ class RequestSock:
         "retries",
         "rto",
         "saddr",
+        "sent_at",
         "timer",
         "ts_offset",
         "window",
@@ -82,6 +83,7 @@ class RequestSock:
         self.ts_offset = tcp.isn.getrandbits(32)
         self.window = info.raw_window
         self.wscale = choose_wscale(tcp, listener.rcvbuf) if self.options.wscale is not None else -1
+        self.sent_at = tcp.kernel.now
         self.retries = 0
         self.rto = RTO_INITIAL
         self.timer = Timer(self._resend)
@@ -114,6 +116,15 @@ class RequestSock:
         inet.mibs.tcp.OutSegs += 1
         ttl = sk.ttl if sk.ttl >= 0 else None
         send_datagram(inet, rt, 6, skb, tos=sk.tos, ttl=ttl, frag=DF, ident=0)
+
+    def send_ack(self) -> None:
+        """Answer a segment outside the window (tcp_v4_reqsk_send_ack)."""
+        tcp = self.listener.tcp
+        stamps = None
+        if tcp.timestamps and self.options.timestamps:
+            stamps = (timestamp_now(tcp.kernel.now, self.ts_offset), self.options.timestamps[0])
+        window = min(self.listener.win_space, 0xFFFF) >> max(self.wscale, 0)
+        send_bare(tcp, self.key, self.isn + 1, self.rcv_isn + 1, ACK, window, stamps)
 
     def _resend(self) -> None:
         """reqsk_timer_handler()."""
@@ -205,33 +216,40 @@ def segment(sk: TcpSock, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
     sk.kernel.timers.mod_timer(request.timer, sk.kernel.now + request.rto)
 
 
-def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> None:
-    """A segment for a half-open connection (tcp_check_req)."""
+def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> TcpSock | None:
+    """A segment for a half-open connection (tcp_check_req). The new connection, if the segment has more for it."""
     sk = request.listener
     flags = info.flags
     listener = sk.listener
     if flags & SYN and not flags & ACK and info.seq == request.rcv_isn:
         request.send_synack()  # the peer did not hear our SYN-ACK
         kfree_skb(skb, "NOT_SPECIFIED")
-        return
-    expected = (request.rcv_isn + 1) & M32
-    window = sk.win_space
-    if (info.seq - expected) & M32 > window:
-        kfree_skb(skb, "TCP_INVALID_SEQUENCE")
-        return
-    if flags & (RST | SYN):
-        if flags & RST:
-            sk.inet.mibs.tcp.AttemptFails += 1
-        request.drop()
-        kfree_skb(skb, "TCP_RESET")
-        return
-    if not flags & ACK:
-        kfree_skb(skb, "TCP_FLAGS")
-        return
-    if info.ack != (request.isn + 1) & M32:
+        return None
+    if flags & ACK and info.ack != (request.isn + 1) & M32:
         send_reset_for(sk.tcp, skb, info, request.key)
         kfree_skb(skb, "TCP_INVALID_ACK_SEQUENCE")
-        return
+        return None
+    expected = (request.rcv_isn + 1) & M32
+    distance = (info.seq - expected) & M32
+    stamps = request.options.timestamps
+    old_ts = stamps is not None and info.ts_val is not None and (info.ts_val - stamps[0]) & 0x80000000
+    if distance > min(sk.win_space, 0xFFFF) or old_ts:
+        if old_ts:
+            sk.inet.mibs.tcpext.PAWSEstab += 1
+        if not flags & RST:
+            request.send_ack()
+        kfree_skb(skb, "TCP_INVALID_SEQUENCE")
+        return None
+    if flags & (RST | SYN):
+        sk.inet.mibs.tcp.AttemptFails += 1
+        sk.inet.mibs.tcpext.EmbryonicRsts += 1
+        send_reset_for(sk.tcp, skb, info, request.key)
+        request.drop()
+        kfree_skb(skb, "TCP_RESET")
+        return None
+    if not flags & ACK:
+        kfree_skb(skb, "TCP_FLAGS")
+        return None
     if listener is None or listener.full():
         ext = sk.inet.mibs.tcpext
         ext.ListenOverflows += 1
@@ -240,16 +258,13 @@ def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> Non
             send_reset_for(sk.tcp, skb, info, request.key)
             request.drop()
         kfree_skb(skb, "TCP_LISTEN_OVERFLOW")
-        return
+        return None
     child = create_child(request, info)
     request.drop()
     child.tcp.ehash[child.ehash_key] = child
     listener.accept_queue.append(child)
-    if info.n or flags & 1:
-        from pysock.families.inet.tcp.input import process
-
-        process(child, skb, info)
     sk.data_ready()
+    return child if info.n or flags & 1 else None
 
 
 def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
@@ -280,7 +295,8 @@ def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
         sk.ts_recent = info.ts_val
     sk.snd_wl1 = info.seq
     sk.snd_wnd = sk.max_window = info.raw_window << sk.snd_wscale
-    sk.last_rcv = now
+    if not request.retries:
+        rtt.update(sk, now - request.sent_at)  # tcp_synack_rtt_meas()
     tcp.inet.mibs.tcp.PassiveOpens += 1
     connect.established(sk)
     return sk
@@ -296,6 +312,8 @@ _INHERITED = (
     "mark",
     "linger",
     "rcvlowat",
+    "rcvtimeo",
+    "sndtimeo",
     "rcvbuf",
     "sndbuf",
     "rcvbuf_locked",
@@ -311,14 +329,15 @@ _INHERITED = (
     "user_mss",
     "cong",
     "pmtudisc",
+    "recverr",
+    "min_ttl",
+    "syn_retries",
     "window_clamp",
 )
 
 
 def stop(sk: TcpSock) -> None:
     """inet_csk_listen_stop(): half-open requests are forgotten, connections nobody accepted are reset."""
-    from pysock.families.inet.tcp.proto import abort_child
-
     listener = sk.listener
     if listener is None:
         return

@@ -37,13 +37,11 @@ def conflicts(sk: TcpSock, bucket: BindBucket) -> bool:
 
 
 def _timewait_conflict(sk: TcpSock, port: int) -> bool:
-    """A TIME-WAIT connection holds the port against sockets without SO_REUSEADDR."""
-    if sk.reuse:
-        return False
-    for tw in sk.tcp.timewait.on_port(port):
-        if sk.rcv_saddr == ANY or tw.key[4:8] == sk.rcv_saddr:
-            return True
-    return False
+    """A TIME-WAIT connection holds the port, unless both it and the newcomer had SO_REUSEADDR."""
+    return any(
+        (sk.rcv_saddr == ANY or tw.key[4:8] == sk.rcv_saddr) and not (sk.reuse and tw.reuse)
+        for tw in sk.tcp.timewait.on_port(port)
+    )
 
 
 def join(sk: TcpSock, port: int) -> None:

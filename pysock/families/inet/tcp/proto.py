@@ -10,6 +10,7 @@ from pysock.core.sock import (
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
     SHUTDOWN_MASK,
+    SOCK_DONE,
     SOCK_KEEPOPEN,
     Address,
     PollTable,
@@ -18,12 +19,12 @@ from pysock.core.sock import (
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.tcp import connect, ipv4, listen, ports, recv, send, sockopt
 from pysock.families.inet.tcp.ack import is_writeable
-from pysock.families.inet.tcp.input import drop_unsent, fin_wait2_orphaned
+from pysock.families.inet.tcp.end import done, drop_unsent, fin_wait2_orphaned
+from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.output import close_write, send_reset
-from pysock.families.inet.tcp.sock import TcpSock
+from pysock.families.inet.tcp.sock import INIT_CWND, NO_SSTHRESH, RTO_INITIAL, TcpSock
 from pysock.families.inet.tcp.states import CLOSE_TRANSITIONS
-from pysock.families.inet.tcp.timers import start_keepalive
-from pysock.uapi.ioctl import SIOCINQ, SIOCOUTQ
+from pysock.uapi.ioctl import SIOCATMARK, SIOCINQ, SIOCOUTQ
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLRDNORM, EPOLLWRNORM
 from pysock.uapi.tcp import (
     TCP_CLOSE,
@@ -79,10 +80,16 @@ class TcpProt(Proto):
         sk.shutdown = sk.rx_bytes = sk.copied_off = sk.retransmits = sk.backoff = 0
         sk.rx_queue = None
         sk.ofo = None
-        sk.flags &= ~2
-        sk.srtt = sk.rttvar = sk.ca_state = 0
-        sk.rto = 1_000_000_000
-        sk.cwnd = 10
+        sk.flags &= ~SOCK_DONE
+        sk.err_soft = sk.srtt = sk.rttvar = sk.ca_state = sk.snd_wnd = sk.max_window = 0
+        sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = sk.rcv_wscale = sk.snd_wscale = sk.ts_recent = 0
+        sk.sack_out = sk.lost_out = sk.retrans_out = sk.dupacks = sk.cwnd_cnt = 0
+        sk.probes_out = sk.probes_stamp = sk.retrans_stamp = sk.snd_sml = 0
+        sk.ts_ok = sk.nospace = False
+        sk.rto = RTO_INITIAL
+        sk.cwnd = INIT_CWND
+        sk.ssthresh = NO_SSTHRESH
+        sk.set_rcvbuf_window()
 
     def listen(self, sk: TcpSock, backlog: int) -> None:
         """inet_csk_listen_start(). EADDRINUSE when the port is taken meanwhile."""
@@ -100,6 +107,7 @@ class TcpProt(Proto):
             for o in sk.bucket.owners
         ):
             raise err(errno.EADDRINUSE)
+        sk.set_rcvbuf_window()
         sk.listener = listen.Listener(backlog)
         sk.set_state(TCP_LISTEN)
         ipv4.hash(sk)
@@ -216,8 +224,8 @@ class TcpProt(Proto):
                 mask |= EPOLLOUT | EPOLLWRNORM
             else:
                 sk.nospace = True
-        if sk.err:
-            mask |= EPOLLERR | EPOLLIN | EPOLLOUT
+        if sk.err or sk.error_queue:
+            mask |= EPOLLERR
         return mask
 
     def ioctl(self, sk: TcpSock, cmd: int, arg: bytes | int) -> bytes | int:
@@ -228,8 +236,12 @@ class TcpProt(Proto):
         if cmd in (SIOCOUTQ, SIOCOUTQNSD):
             if sk.state == TCP_LISTEN:
                 raise err(errno.EINVAL)
+            if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
+                return bytes(4)
             waiting = sk.unsent_bytes + (sk.snd_nxt - sk.snd_una if cmd == SIOCOUTQ else 0)
             return waiting.to_bytes(4, "little")
+        if cmd == SIOCATMARK:
+            return bytes(4)  # there is no urgent data
         raise err(errno.ENOTTY)
 
     def hash(self, sk: TcpSock) -> None:
@@ -247,29 +259,6 @@ def _orphan(sk: TcpSock) -> None:
     sk.socket = None
     sk.state_change()
     sk.wait_queue = None
-
-
-def done(sk: TcpSock) -> None:
-    """tcp_done(): the connection is over; release what it holds. The program may still read the error."""
-    if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
-        sk.inet.mibs.tcp.AttemptFails += 1
-    sk.set_state(TCP_CLOSE)
-    sk.prot.unhash(sk)
-    sk.stop_timers()
-    sk.shutdown = SHUTDOWN_MASK
-    if sk.dead or not sk.user_bound:
-        ports.leave(sk)
-    if not sk.dead:
-        sk.state_change()
-    sk.rtx_queue = None
-    sk.unsent = None
-    sk.unsent_bytes = sk.packets_out = 0
-
-
-def abort_child(sk: TcpSock) -> None:
-    """A connection that nobody accepted before the listener closed (inet_child_forget)."""
-    send_reset(sk)
-    done(sk)
 
 
 TCP_PROT = TcpProt()

@@ -9,6 +9,7 @@ from pysock.core.clock import NEVER, NSEC_PER_MSEC, NSEC_PER_SEC
 from pysock.core.sock import SHUTDOWN_MASK, Proto
 from pysock.core.timer import Timer
 from pysock.families.inet.inet_sock import InetSock
+from pysock.families.inet.tcp.net import BindBucket, TcpNet
 from pysock.families.inet.tcp.states import CURR_ESTAB
 from pysock.uapi.tcp import TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pysock.core.net import Net
     from pysock.families.inet.tcp.cong import CongestionControl
     from pysock.families.inet.tcp.listen import Listener
-    from pysock.families.inet.tcp.net import BindBucket, TcpNet
 
 RTO_INITIAL = NSEC_PER_SEC  # RFC 6298 2.1
 RTO_FALLBACK = 3 * NSEC_PER_SEC  # RFC 6298 5.7
@@ -153,8 +153,6 @@ class TcpSock(InetSock):
 
     def __init__(self, net: Net, family: int, type: int, protocol: int, prot: Proto, creds: Credentials) -> None:
         InetSock.__init__(self, net, family, type, protocol, prot, creds)
-        from pysock.families.inet.tcp.net import TcpNet  # cycle: a TcpNet lists TcpSocks
-
         tcp: TcpNet = net.get(TcpNet)
         self.tcp = tcp
         self.cong: CongestionControl = tcp.cong

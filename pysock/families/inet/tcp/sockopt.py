@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_SEC, NSEC_PER_USEC
 from pysock.core.errors import err
 from pysock.core.sock import SOCK_KEEPOPEN
+from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.output import send_ack, write_xmit
 from pysock.families.inet.tcp.sock import NAGLE_CORK, NAGLE_OFF, TcpSock
-from pysock.families.inet.tcp.timers import start_keepalive
 from pysock.uapi import tcp as u
 from pysock.uapi.in_ import IPPROTO_TCP
 

@@ -11,6 +11,9 @@ import errno
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.sock import SOCK_KEEPOPEN
 from pysock.families.inet.tcp import recovery
+from pysock.families.inet.tcp.connect import resend_syn
+from pysock.families.inet.tcp.end import abort
+from pysock.families.inet.tcp.keepalive import idle_time, keepalive_time
 from pysock.families.inet.tcp.output import retransmit, send_ack, send_probe, send_reset, take_unsent, xmit_data
 from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, RTO_MIN, SEG_SYN, TcpSock
 from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
@@ -56,8 +59,6 @@ def _retransmit_timer(sk: TcpSock) -> None:
     ext = sk.inet.mibs.tcpext
     ext.TCPTimeouts += 1
     if queue[0].flags & SEG_SYN:
-        from pysock.families.inet.tcp.connect import resend_syn
-
         ext.TCPSynRetrans += 1
         sk.inet.mibs.tcp.RetransSegs += 1
         queue[0].retrans = True
@@ -110,15 +111,6 @@ def write_error(sk: TcpSock) -> None:
     abort(sk, sk.err_soft or errno.ETIMEDOUT)
 
 
-def abort(sk: TcpSock, number: int) -> None:
-    """End the connection with errno ``number`` for whoever uses it (tcp_done_with_error)."""
-    from pysock.families.inet.tcp.proto import done
-
-    sk.err = number
-    done(sk)
-    sk.error_report()
-
-
 def _probe_timer(sk: TcpSock) -> None:
     """tcp_probe_timer(): the window is closed or too small, or the cork has held a partial segment for long enough."""
     if not sk.unsent_bytes:
@@ -144,22 +136,6 @@ def _probe_timer(sk: TcpSock) -> None:
     if sk.user_timeout:
         wait = max(min(wait, sk.probes_stamp + sk.user_timeout - now), NSEC_PER_MSEC)
     sk.rto_at = now + wait
-
-
-def keepalive_time(sk: TcpSock) -> int:
-    return sk.keepidle or sk.tcp.keepalive_time
-
-
-def idle_time(sk: TcpSock) -> int:
-    """How long nothing has come from the peer (keepalive_time_elapsed)."""
-    return sk.kernel.now - max(sk.last_rcv, sk.lrcvtime)
-
-
-def start_keepalive(sk: TcpSock) -> None:
-    """Arm the keepalive timer of a connection that has SO_KEEPALIVE: what it has been idle already counts."""
-    sk.probes_out = 0
-    sk.keepalive_at = sk.kernel.now + max(keepalive_time(sk) - idle_time(sk), 0)
-    sk.arm(sk.keepalive_at)
 
 
 def _keepalive_timer(sk: TcpSock) -> None:
