@@ -10,14 +10,15 @@ How a call passes through (every system call has this shape):
 
 Rules that keep it true:
 
-* The lock is an RLock only because a finalizer or a signal handler may run in the middle of anything. A finalizer must not
-  enter a kernel that its own thread is in: it hands its work to `defer`, which does it at once when it can.
+* The lock is an RLock only because a finalizer or a signal handler may run in the middle of anything. A finalizer
+  must not enter a kernel that its own thread is in: it hands its work to `defer`, which does it at once when it can.
 * Nobody blocks with the lock held, except through `Sleeper.wait_on`, which gives it up.
 * `leave` is the only way out. A raw release would leave packets unprocessed and sleepers asleep.
-* ``now`` is the instant at which the running call entered, read once: `enter` is acquire + a look at the clock and the timers.
+* ``now`` is the instant at which the running call entered, read once: `enter` is acquire + a look at the clock and
+  the timers.
 
-Chance comes from `Kernel.random`: one seeded stream for each concern, so that one more draw for one concern does not reshuffle
-the others.
+Chance comes from `Kernel.random`: one seeded stream for each concern, so that one more draw for one concern does not
+reshuffle the others.
 """
 
 from __future__ import annotations
@@ -122,9 +123,9 @@ class Kernel:
     ) -> Kernel:
         """Bring a kernel up: plugins, families, drivers, and a first namespace with its loopback device up.
 
-        ``clock`` is "real", "virtual" or a Clock; ``seed`` fixes everything that is left to chance (None: the operating system
-        chooses); ``plugins`` are more module names to load; ``entry_points=False`` ignores installed distributions. A plugin that
-        fails is reported and left out, unless ``strict``: then PluginError.
+        ``clock`` is "real", "virtual" or a Clock; ``seed`` fixes everything that is left to chance (None: the
+        operating system chooses); ``plugins`` are more module names to load; ``entry_points=False`` ignores installed
+        distributions. A plugin that fails is reported and left out, unless ``strict``: then PluginError.
         """
         if isinstance(clock, str):
             if clock not in ("real", "virtual"):

@@ -1,8 +1,8 @@
 """Net: one network namespace. Devices, packet types, sysctls, counters, and what the families keep per namespace.
 
-The core knows no family. A family's state for a namespace (its tables, its routing, its counters) is one object that it
-stores here by its class, with `Net.set`, when `pysock_net_init` runs, and fetches with `Net.get`. Packet handlers are bound
-methods of such objects, so the packet path never looks a namespace up.
+The core knows no family. A family's state for a namespace (its tables, its routing, its counters) is one object that
+it stores here by its class, with `Net.set`, when `pysock_net_init` runs, and fetches with `Net.get`. Packet handlers
+are bound methods of such objects, so the packet path never looks a namespace up.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T = TypeVar("T")
 class Net:
     """A network namespace (struct net).
 
-    ``ptype_base`` maps an EtherType to the handlers of received packets, ``ptype_all`` lists the taps that see every packet of
-    every device in both directions. Both hold tuples that are replaced, never changed: the packet path iterates over them
-    while a handler may unregister itself.
+    ``ptype_base`` maps an EtherType to the handlers of received packets, ``ptype_all`` lists the taps that see every
+    packet of every device in both directions. Both hold tuples that are replaced, never changed: the packet path
+    iterates over them while a handler may unregister itself.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """The table of protocol families of one Kernel (net_families), and the way into it.
 
-sock_register() takes a family in, sock_unregister() out; `FamilyRegistry.create` is __sock_create(): it asks the plugins once
-for a family nobody has registered (Linux: request_module("net-pf-N")) before it answers EAFNOSUPPORT.
+sock_register() takes a family in, sock_unregister() out; `FamilyRegistry.create` is __sock_create(): it asks the
+plugins once for a family nobody has registered (Linux: request_module("net-pf-N")) before it answers EAFNOSUPPORT.
 """
 
 from __future__ import annotations

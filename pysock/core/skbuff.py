@@ -38,7 +38,6 @@ from pysock.core.skb_ext import SkbExt, SkbRare
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.device import NetDevice
-
     from pysock.core.sock import Sock
 
 __all__ = [

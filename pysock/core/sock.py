@@ -131,7 +131,9 @@ class ProtoOps:
         raise err(errno.EOPNOTSUPP)
 
     def accept(self, sock: Socket, newsock: Socket, flags: int) -> None:
-        """Graft the next established connection onto ``newsock``; EAGAIN when non-blocking and none is there."""
+        """Graft the next established connection onto ``newsock``; EAGAIN when none is there and ``flags`` has
+        O_NONBLOCK.
+        """
         raise err(errno.EOPNOTSUPP)
 
     def getname(self, sock: Socket, peer: bool) -> Address:
@@ -197,7 +199,7 @@ class Proto:
         raise err(errno.EOPNOTSUPP)
 
     def accept(self, sk: Any, flags: int) -> Any:
-        """Return the next established child sock."""
+        """Return the next established child sock; ``flags`` may hold MSG_DONTWAIT."""
         raise err(errno.EOPNOTSUPP)
 
     def shutdown(self, sk: Any, how: int) -> None:

@@ -162,7 +162,8 @@ class Sleeper:
         """Sleep until ``queue`` is woken, ``deadline`` (monotonic ns) passes, or for no reason.
 
         ``real_fds`` are descriptors of the operating system that wake this thread too, when they become readable.
-        Called and left with the kernel lock held (once). False when the deadline has passed and the queue was not woken.
+        Called and left with the kernel lock held (once). False when the deadline has passed and the queue was not
+        woken.
         """
         kernel = self.kernel
         entry = self.exclusive_entry if exclusive else self.entry

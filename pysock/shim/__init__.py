@@ -4,6 +4,7 @@ What lives here:
 
     csocket.py   stands in for C's `_socket`: the module;  sockobj.py its class;  sockmsg.py sendmsg and recvmsg
     args.py address.py timed.py defaults.py      arguments, addresses, timeouts
+    rights.py    SCM_RIGHTS with descriptors that are not ours
     names.py hosts.py                            name resolution, which never leaves the process
     loader.py    the stdlib's own socket.py, loaded a second time over `csocket`: what `import pysock as socket` shows
     cselect.py   stands in for C's `select`: poll and select;  epollobj.py epoll;  fdarg.py  their arguments

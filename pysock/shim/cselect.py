@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pysock.core.errors import err
 from pysock.shim import epollobj
-from pysock.shim.fdarg import as_fd, timeout_arg
+from pysock.shim.fdarg import as_fd, timeout_arg, whole_ms
 from pysock.shim.foreign import ForeignSet
 from pysock.shim.real import SELECT as _C
 from pysock.shim.state import current
@@ -50,16 +50,16 @@ def _poll_ufds(task: Task, ufds: list[tuple[int, int]], timeout_ns: int) -> dict
             foreign.close()
 
 
-class poll:
-    """Returns a polling object, which supports registering and unregistering file descriptors, and then polling them
-    for I/O events.
-    """
+class Poll:
+    """The object that `select.poll` makes; nobody makes one otherwise."""
 
     __slots__ = ("_fds", "_running")
 
-    def __init__(self) -> None:
-        self._fds: dict[int, int] = {}
-        self._running = False
+    _fds: dict[int, int]
+    _running: bool
+
+    def __new__(cls) -> NoReturn:
+        raise TypeError("cannot create 'select.poll' instances")
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("type 'select.poll' is not an acceptable base type")
@@ -84,9 +84,7 @@ class poll:
         """Wait at most ``timeout`` milliseconds (None or negative: for ever); return ``(fd, events)`` of what is
         ready.
         """
-        ns = timeout_arg(timeout, _NSEC_PER_MSEC, "timeout must be an integer or None")
-        if ns > 0:
-            ns = -(-ns // _NSEC_PER_MSEC) * _NSEC_PER_MSEC
+        ns = whole_ms(timeout_arg(timeout, _NSEC_PER_MSEC, "timeout must be an integer or None"))
         if self._running:
             raise RuntimeError("concurrent poll() invocation")
         self._running = True
@@ -95,6 +93,35 @@ class poll:
             return [(fd, found[fd]) for fd in self._fds if fd in found] if found else []
         finally:
             self._running = False
+
+
+Poll.__name__ = Poll.__qualname__ = "poll"
+Poll.__module__ = "select"
+
+
+class _MakePoll:
+    """`select.poll`. An instance, as `_Select` is."""
+
+    __slots__ = ()
+    __name__ = "poll"
+    __qualname__ = "poll"
+
+    def __call__(self, *args: Any) -> Poll:
+        """Returns a polling object, which supports registering and unregistering file descriptors, and then polling
+        them for I/O events.
+        """
+        if args:
+            raise TypeError(f"select.poll() takes no arguments ({len(args)} given)")
+        made = object.__new__(Poll)
+        made._fds = {}
+        made._running = False
+        return made
+
+    def __repr__(self) -> str:
+        return "<built-in function poll>"
+
+
+poll = _MakePoll()
 
 
 class _Select:
@@ -134,7 +161,8 @@ def _do_select(args: Sequence[Any], ns: int) -> tuple[list[Any], list[Any], list
     masks: dict[int, int] = {}
     for items, bits in zip(args[:3], (SELECT_IN, SELECT_OUT, SELECT_EX), strict=True):
         try:
-            objects = list(items)
+            # Not copied if it is a list: a fileno() that changes it is seen, as in C.
+            objects = items if isinstance(items, (list, tuple)) else list(items)
         except TypeError:
             raise TypeError("arguments 1-3 must be sequences") from None
         pairs = [(as_fd(item), item) for item in objects]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
-from pysock.shim.fdarg import as_fd, timeout_arg
+from pysock.shim.fdarg import as_fd, timeout_arg, whole_ms
 from pysock.shim.state import current
 from pysock.syscalls.file import sys_close
 from pysock.syscalls.poll import sys_epoll_create1, sys_epoll_ctl
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pysock.vfs.task import Task
 
 _DEFAULT_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI
-_NSEC_PER_MSEC = 1_000_000
 _NSEC_PER_SEC = 1_000_000_000
 
 
@@ -151,7 +150,9 @@ class epoll:
         """
         if self._fd < 0:
             raise ValueError("I/O operation on closed epoll object")
-        ns = -1 if timeout is None else timeout_arg(timeout, _NSEC_PER_SEC, "timeout must be an integer or None")
+        ns = -1
+        if timeout is not None:
+            ns = whole_ms(timeout_arg(timeout, _NSEC_PER_SEC, "timeout must be an integer or None"))
         if maxevents == -1:
             maxevents = FD_SETSIZE - 1
         elif index(maxevents) <= 0:
@@ -161,13 +162,7 @@ class epoll:
         try:
             if kernel.softnet.pending:
                 kernel.softnet.run()
-            # epoll_wait(2) counts milliseconds, rounded up here as there.
-            if ns < 0:
-                deadline = NEVER
-            elif ns:
-                deadline = now - (-ns // _NSEC_PER_MSEC) * _NSEC_PER_MSEC
-            else:
-                deadline = 0
+            deadline = NEVER if ns < 0 else now + ns if ns else 0
             return self._file().wait(maxevents, deadline)
         finally:
             kernel.leave()

@@ -7,6 +7,7 @@ from operator import index
 from typing import Any
 
 _INT_MAX = 0x7FFFFFFF
+_NSEC_PER_MSEC = 1_000_000
 _NSEC_MAX = (1 << 63) - 1
 
 
@@ -48,3 +49,13 @@ def timeout_arg(value: Any, unit_ns: int, complaint: str) -> int:
     if ns > _NSEC_MAX:
         raise OverflowError("timestamp too large to convert to C PyTime_t")
     return ns
+
+
+def whole_ms(ns: int) -> int:
+    """``ns`` rounded up to milliseconds, which is what poll(2) and epoll_wait(2) count. OverflowError for too many."""
+    if ns <= 0:
+        return ns
+    ms = -(-ns // _NSEC_PER_MSEC)
+    if ms > _INT_MAX:
+        raise OverflowError("timeout is too large")
+    return ms * _NSEC_PER_MSEC

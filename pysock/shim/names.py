@@ -108,7 +108,11 @@ def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
 
     Get host and port for a sockaddr.
     """
-    host, service = real_getnameinfo(sockaddr, (flags | NI_NUMERICHOST) & ~NI_NAMEREQD)
+    try:
+        host, service = real_getnameinfo(sockaddr, (flags | NI_NUMERICHOST) & ~NI_NAMEREQD)
+    except BaseException:
+        del sockaddr  # the traceback keeps this frame, and must not keep the argument
+        raise
     if flags & NI_NUMERICHOST:
         return host, service
     names = hosts_of(current_net()).names(host.split("%")[0])

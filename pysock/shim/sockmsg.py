@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pysock.shim.address import parse
 from pysock.shim.args import c_int
 from pysock.shim.real import audit
+from pysock.shim.rights import carries_rights, lend, take_back, unpack_rights
 from pysock.shim.timed import retry
 from pysock.syscalls.buffer import as_bytes, scatter
 from pysock.syscalls.message import sys_recvmsg, sys_sendmsg
@@ -40,7 +41,13 @@ def sendmsg(sock: socket, buffers: Iterable[Any], ancdata: Iterable[Any], flags:
     task = sock._ps_task
     name = None if address is None else parse(task.net, sock._ps_family, address, "sendmsg")
     audit("socket.sendmsg", sock, address)
-    return _call(sock, EPOLLOUT, sys_sendmsg, parts, control, flags, name)  # type: ignore[no-any-return]  # calls anything
+    lent: list[int] = []
+    if carries_rights(control):
+        control, lent = lend(task, control)
+    try:
+        return _call(sock, EPOLLOUT, sys_sendmsg, parts, control, flags, name)  # type: ignore[no-any-return]  # calls anything
+    finally:
+        take_back(task, lent)
 
 
 def _control_message(item: Any) -> tuple[int, int, bytes]:
@@ -91,7 +98,10 @@ def _receive(sock: socket, size: int, ancbufsize: int, flags: int) -> tuple[byte
     room = index(ancbufsize)
     if not 0 <= room <= _CONTROL_MAX:
         raise ValueError("invalid ancillary data buffer length")
-    return _call(sock, EPOLLIN, sys_recvmsg, size, room, c_int(flags))  # type: ignore[no-any-return]  # calls anything
+    data, control, msg_flags, address = _call(sock, EPOLLIN, sys_recvmsg, size, room, c_int(flags))
+    if carries_rights(control):
+        control = unpack_rights(sock._ps_task, control)
+    return data, control, msg_flags, address
 
 
 def _call(sock: socket, events: int, call: Callable[..., Any], *args: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Sending and receiving: send(2), recv(2), sendmmsg(2), recvmmsg(2). `sys_sendto` and `sys_recv` are the hot
-path.
+"""Sending and receiving: send(2), recv(2), sendmmsg(2), recvmmsg(2).
+
+`sys_sendto`, `sys_recv` and `sys_recvfrom` are the hot path: they have no helpers.
 
 Data is bytes: what is sent travels by reference (anything mutable is copied once), what is received is a
 bytes object of at most ``size`` bytes. With MSG_TRUNC in ``flags`` a datagram comes whole, so that the caller
@@ -101,11 +102,23 @@ def sys_recvfrom(task: Task, fd: int, size: int, flags: int = 0) -> tuple[bytes,
     kernel = task.kernel
     kernel.acquire()
     try:
-        file, sock = _lookup(task, fd)
-        data = _receive(file, sock, size, flags, msg)
+        try:
+            file = task.fds[fd]
+        except KeyError:
+            raise err(errno.EBADF) from None
+        sock = file.socket
+        if sock is None:
+            raise err(errno.ENOTSOCK)
+        if file.f_flags & O_NONBLOCK:
+            flags |= MSG_DONTWAIT
+        try:
+            return sock.ops.recvmsg(sock, size, flags, msg), msg.name
+        except BlockingIOError:
+            if not flags & MSG_DONTWAIT or not look_again(kernel):
+                raise
+        return sock.ops.recvmsg(sock, size, flags, msg), msg.name
     finally:
         kernel.leave()
-    return data, msg.name
 
 
 def sys_sendmsg(

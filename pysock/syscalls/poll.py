@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from pysock.core.kernel import Kernel
     from pysock.vfs.epoll import ForeignPoller
-    from pysock.vfs.file import File
     from pysock.vfs.task import Task
 
 
@@ -121,8 +120,8 @@ def sys_epoll_wait(
     now = kernel.enter()
     try:
         deadline = _deadline(kernel, now, timeout_ns)
-        file: File | None = task.fds.get(epfd)
-        if not isinstance(file, Epoll):
+        file = task.fds.get(epfd)
+        if type(file) is not Epoll:
             raise err(errno.EBADF if file is None else errno.EINVAL)
         if maxevents <= 0:
             raise err(errno.EINVAL)

@@ -130,7 +130,7 @@ def conversations(packets: Iterable[Packet]) -> tuple[list[Conversation], list[P
 
 
 def ladder(packets: Iterable[Packet], width: int = 100, *, ascii: bool = False) -> str:
-    """The diagrams of all ``packets`` in lines of at most ``width`` columns (60 or more), times from the first packet."""
+    """The diagrams of all ``packets``, at most ``width`` columns wide (60 or more); time counts from the first."""
     kept = list(packets)
     talks, rest = conversations(kept)
     if not kept:

@@ -16,12 +16,12 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import CodeType, FrameType, TracebackType
 
 _PREFIX = "pysock."
 _ROOM_SIZE = 8  # "families", "syscalls"
-_MIN_SIZE = 12  # less of a sentence than this says nothing
+_MIN_SIZE = 12  # columns: less of a sentence than this says nothing
 #: Functions whose code begins with a docstring say so from Python 3.14 on; before, the first constant is it or None.
 _HAS_DOCSTRING = 0x4000000
 
@@ -36,7 +36,7 @@ class Step(NamedTuple):
     function: str
     line: int
     says: str
-    count: int = 1
+    times: int = 1
 
     @property
     def room(self) -> str:
@@ -45,20 +45,24 @@ class Step(NamedTuple):
 
 
 class Walk:
-    """Follows one call; a context manager. `steps` is complete when the call has returned."""
+    """Follows one call; a context manager. `steps` is complete when the call has returned.
 
-    __slots__ = ("_before", "_depth", "_function", "_room", "_stack", "_top", "steps")
+    ``ready`` is called when the call begins, before anything of it has run.
+    """
 
-    def __init__(self, function: str, room: str = "shim") -> None:
+    __slots__ = ("_function", "_previous", "_ready", "_room", "_stack", "_top", "steps")
+
+    def __init__(self, function: str, room: str = "shim", ready: Callable[[], None] | None = None) -> None:
         self.steps: list[Step] = []
         self._function = function
         self._room = _PREFIX + room
         self._top: FrameType | None = None
         self._stack: list[FrameType] = []
-        self._before: object = None
+        self._previous: object = None
+        self._ready = ready
 
     def __enter__(self) -> Walk:
-        self._before = sys.getprofile()
+        self._previous = sys.getprofile()
         sys.setprofile(self._profile)
         return self
 
@@ -69,7 +73,7 @@ class Walk:
 
     def _stop(self) -> None:
         if sys.getprofile() == self._profile:
-            sys.setprofile(self._before)  # type: ignore[arg-type]  # what getprofile() returned
+            sys.setprofile(self._previous)  # type: ignore[arg-type]  # what getprofile() returned
 
     def _profile(self, frame: FrameType, event: str, arg: object) -> None:
         if event == "call":
@@ -78,6 +82,8 @@ class Walk:
                 if frame.f_code.co_name != self._function or not module.startswith(self._room):
                     return
                 self._top = frame
+                if self._ready is not None:
+                    self._ready()
             elif not module.startswith(_PREFIX):
                 return
             self.steps.append(_step(len(self._stack), module[len(_PREFIX) :], frame.f_code))
@@ -111,18 +117,24 @@ def _first_sentence(code: CodeType) -> str:
 def compress(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps that tell the story: no constructors, no private helpers, repeated calls of one function folded into
     one.
+
+    What a hidden step called stands below whoever called that.
     """
     last: Step | None = None
+    above: list[int] = []  # depths of the shown steps that the next one may stand below
     for step in steps:
-        name = step.function.rpartition(".")[2]
-        if name.startswith(("_", "<")):
+        if step.function.rpartition(".")[2].startswith(("_", "<")):
             continue
-        if last is not None and last[:4] == step[:4]:
-            last = last._replace(count=last.count + 1)
+        while above and above[-1] >= step.depth:
+            above.pop()
+        shown = step._replace(depth=len(above))
+        above.append(step.depth)
+        if last is not None and last[:4] == shown[:4]:
+            last = last._replace(times=last.times + 1)
             continue
         if last is not None:
             yield last
-        last = step
+        last = shown
     if last is not None:
         yield last
 
@@ -134,9 +146,10 @@ def columns(steps: Iterable[Step], width: int = 100) -> list[tuple[str, str, str
     names: list[tuple[str, str, Step]] = []
     room = ""
     for step in steps:
-        times = f" x{step.count}" if step.count > 1 else "" module = step.module.rpartition(".")[2]
-        names.append((step.room if step.room != room else "", f"{' ' * step.depth}{module}:{step.function}{times}",
-        step)) room = step.room
+        times = f" x{step.times}" if step.times > 1 else ""
+        name = f"{' ' * step.depth}{step.module.rpartition('.')[2]}:{step.function.rpartition('.')[2]}{times}"
+        names.append((step.room if step.room != room else "", name, step))
+        room = step.room
     name_size = max((len(name) for _, name, _ in names), default=0)
     left = width - _ROOM_SIZE - name_size - 2
     return [(f"{room:<{_ROOM_SIZE}} ", f"{name:<{name_size}} ", shorten(step.says, left)) for room, name, step in names]
@@ -148,5 +161,7 @@ def shorten(text: str, width: int) -> str:
         return text
     if width < _MIN_SIZE:
         return ""
-    end = max(text.rfind(mark, 0, width + 1) for mark in (", ", ": ", "; ", " ("))
-    return text[:end] if end >= _MIN_SIZE else text[: width - 3].rstrip() + "..."
+    end = max(text.rfind(mark, 0, width + 1) for mark in (", ", "; ", " ("))
+    if end > 0 and text.count("(", 0, end) > text.count(")", 0, end):
+        end = text.rfind(" (", 0, end)
+    return text[:end] if end >= width // 2 else text[: width - 3].rstrip() + "..."

@@ -100,11 +100,7 @@ class Epoll(File):
         sleeper = self.kernel.sleeper()
         while True:
             real_fds = (self.foreign.fileno(),) if self.foreign_count and self.foreign is not None else ()
-            try:
-                in_time = sleeper.wait_on(self.wq, deadline, True, real_fds)
-            except BaseException:
-                self._pass_on()  # a signal handler raised: the wake-up was perhaps for us alone
-                raise
+            in_time = sleeper.wait_on(self.wq, deadline, True, real_fds)
             found = self.send_events(maxevents)
             if found or not in_time:
                 return found
@@ -113,39 +109,57 @@ class Epoll(File):
 
     def send_events(self, maxevents: int) -> list[tuple[int, int]]:
         """What holds now, without waiting (ep_send_events)."""
-        found: list[tuple[int, int]] = []
         ready = self.ready
-        if ready:
-            again = self.ready = []  # wake-ups go here while we look
-            done = 0
-            try:
-                for item in ready:
-                    done += 1
-                    item.ready = False
-                    events = item.events
-                    mask = item.look(item.target, None) & events
-                    if not mask:
-                        continue
-                    found.append((item.data, mask))
-                    if not events & _STICKY:
-                        again.append(item)
-                        item.ready = True
-                    elif events & EPOLLONESHOT:
-                        item.events = events & EP_PRIVATE_BITS
-                    if len(found) == maxevents:
-                        break
-            finally:
-                if done < len(ready):  # enough for now, or a signal handler raised
-                    again[:0] = ready[done:]
-            if again and self.wq.entries:
-                self.wq.wake(EPOLLIN)
+        if len(ready) == 1 and not ready[0].events & _STICKY:
+            # The usual case, one level-triggered file: it stays where it is, or leaves.
+            item = ready[0]
+            mask = item.look(item.target, None) & item.events
+            if mask:
+                found = [(item.data, mask)]
+                if self.wq.entries:
+                    self.wq.wake(EPOLLIN)
+            else:
+                found = []
+                item.ready = False
+                ready.clear()
+        else:
+            found = self._scan(ready, maxevents) if ready else []
         if self.foreign_count and len(found) < maxevents and self.foreign is not None:
             found += self.foreign.poll()[: maxevents - len(found)]
         return found
 
-    def _pass_on(self) -> None:
-        if self.ready:
+    def _scan(self, ready: list[EpItem], maxevents: int) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
+        again = self.ready = []  # wake-ups go here while we look
+        done = 0
+        try:
+            for item in ready:
+                done += 1
+                item.ready = False
+                events = item.events
+                mask = item.look(item.target, None) & events
+                if not mask:
+                    continue
+                found.append((item.data, mask))
+                if not events & _STICKY:
+                    again.append(item)
+                    item.ready = True
+                elif events & EPOLLONESHOT:
+                    item.events = events & EP_PRIVATE_BITS
+                if len(found) == maxevents:
+                    break
+        except BaseException:  # a signal handler raised: what was found is lost, so look at all of it again
+            for item in ready[:done]:
+                if item not in again and item.events & ~EP_PRIVATE_BITS:
+                    again.append(item)
+                    item.ready = True
+            raise
+        finally:
+            if done < len(ready):
+                again[:0] = ready[done:]
+        if again and self.wq.entries:
             self.wq.wake(EPOLLIN)
+        return found
 
     def foreign_ctl(self, op: int, fd: int, events: int) -> None:
         """epoll_ctl(2) for a descriptor of the operating system. EBADF without a `ForeignPoller`."""

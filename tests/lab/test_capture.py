@@ -20,7 +20,6 @@ from pysock.wire import decode, pcapng, tcp, udp
 from pysock.wire.addr import inet_aton
 from pysock.wire.checksum import pseudo_v4, verify
 
-
 PORT = 46000  # no protocol that Wireshark would look for in our payload
 
 

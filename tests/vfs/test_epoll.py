@@ -36,6 +36,7 @@ from pysock.uapi.poll import (
     EPOLLRDHUP,
 )
 from pysock.uapi.socket import SHUT_WR, SOCK_NONBLOCK, SOCK_STREAM
+from pysock.vfs.epoll import Epoll
 from pysock.vfs.file import File
 from pysock.vfs.inode import Inode
 from pysock.vfs.task import Task
@@ -450,3 +451,30 @@ def test_an_eventfd_interrupts_a_wait() -> None:
     sys_write(task, event, (1).to_bytes(8, "little"))
     threads[0].join()
     assert results == [[(event, EPOLLIN)]]
+
+
+# Signals -------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_handler_that_raises_loses_no_events(task: Task, ep: int) -> None:
+    """A handler may raise at any moment: here, while the second of three files is looked at."""
+    fds = []
+    for extra in (0, EPOLLET, EPOLLET):
+        a, b = pair(task)
+        fds.append(b)
+        sys_epoll_ctl(task, ep, EPOLL_CTL_ADD, b, EPOLLIN | extra)
+        sys_sendto(task, a, b"x")
+    instance = task.fds[ep]
+    assert isinstance(instance, Epoll)
+    item = instance.items[fds[1], task.fds[fds[1]]]
+    look = item.look
+
+    def interrupted(target: object, table: object) -> int:
+        item.look = look
+        raise KeyboardInterrupt
+
+    item.look = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        ready(task, ep)
+    assert sorted(ready(task, ep)) == [(fd, EPOLLIN) for fd in fds]
+    assert ready(task, ep) == [(fds[0], EPOLLIN)]

@@ -1,11 +1,12 @@
 """inet: the IPv4 family (AF_INET): routing, IP, ICMP, and the transports TCP, UDP, ping and raw.
 
-What lives here: `af_inet` (the family and its ProtoOps), `protosw` (the protocol switch), `net` (what the family keeps per
-namespace), `fib` and `route`, `ip_input` and `ip_output`, `icmp`, `udp`, `ping`, `raw`, and the package `tcp`.
+What lives here: `af_inet` (the family and its ProtoOps), `protosw` (the protocol switch), `net` (what the family
+keeps per namespace), `fib` and `route`, `ip_input` and `ip_output`, `icmp`, `udp`, `ping`, `raw`, and the package
+`tcp`.
 
 What it may import: `core`, `wire`, `uapi`. Never another family.
 
 How data passes through: down, ``inet_stream_ops.sendmsg`` -> ``tcp_prot.sendmsg`` -> ``tcp.output.transmit_skb`` ->
-``InetNet.queue_xmit`` (ip_output) -> ``Rtable.output`` -> ``dev.queue_xmit``. Up, ``InetNet.ip_rcv`` (ip_input) is the packet
-type of ETH_P_IP; it hands the datagram to the handler that its protocol number has in ``InetNet.protos``.
+``InetNet.queue_xmit`` (ip_output) -> ``Rtable.output`` -> ``dev.queue_xmit``. Up, ``InetNet.ip_rcv`` (ip_input) is
+the packet type of ETH_P_IP; it hands the datagram to the handler that its protocol number has in ``InetNet.protos``.
 """

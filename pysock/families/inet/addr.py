@@ -1,7 +1,7 @@
 """AF_INET socket addresses: from the stdlib's ``(host, port)`` tuples to wire bytes and back, with a cache.
 
-Programs pass the same few tuples again and again; parsing a dotted quad costs more than a packet's trip through IP. The cache
-is bounded and holds nothing but pure translations, so sharing it between kernels is no shared state.
+Programs pass the same few tuples again and again; parsing a dotted quad costs more than a packet's trip through IP.
+The cache is bounded and holds nothing but pure translations, so sharing it between kernels is no shared state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The AF_INET family and its ProtoOps: what the socket API means for IPv4 (net/ipv4/af_inet.c).
 
-Three ops tables, as in Linux: `InetStreamOps` for TCP, `InetDgramOps` for UDP and ping, `InetRawOps` for raw. The ops decide
-what belongs to the API (states of the Socket, blocking, address checks); the transports decide the rest in their Proto.
+Three ops tables, as in Linux: `InetStreamOps` for TCP, `InetDgramOps` for UDP and ping, `InetRawOps` for raw. The ops
+decide what belongs to the API (states of the Socket, blocking, address checks); the transports decide the rest in
+their Proto.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
 from pysock.families.inet.inet_sock import InetSock
 from pysock.families.inet.net import InetNet
 from pysock.uapi.fcntl import O_NONBLOCK
-from pysock.uapi.socket import AF_INET, AF_UNSPEC, SHUT_RD, SHUT_RDWR, SOCK_RAW
+from pysock.uapi.socket import AF_INET, AF_UNSPEC, MSG_DONTWAIT, SHUT_RD, SHUT_RDWR, SOCK_RAW
 from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class InetStreamOps(InetOps):
         sk.prot.listen(sk, backlog)
 
     def accept(self, sock: Socket, newsock: Socket, flags: int) -> None:
-        child = sock.sk.prot.accept(sock.sk, flags)
+        child = sock.sk.prot.accept(sock.sk, MSG_DONTWAIT if flags & O_NONBLOCK else 0)
         newsock.ops = self
         newsock.sk = child
         newsock.state = SS_CONNECTED
@@ -230,7 +231,9 @@ class InetFamily(NetProtoFamily):
         self.switch = switch
 
     def create(self, net: Net, creds: Credentials, sock: Socket, protocol: int) -> None:
-        """inet_create(). ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM without the row's capability, EINVAL for a bad number."""
+        """inet_create(). ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM without the row's capability, EINVAL for a bad
+        number.
+        """
         if not 0 <= protocol < 256 + 7:  # IPPROTO_MAX
             raise err(errno.EINVAL)
         entry, protocol = self.switch.lookup(sock.type, protocol)

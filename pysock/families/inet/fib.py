@@ -1,8 +1,9 @@
 """The forwarding information base of one namespace: which route a destination takes.
 
-Two tables, as in Linux: ``local`` (our own and broadcast addresses) is asked before ``main`` (connected networks and gateways).
-Each is a dict for every prefix length in use, searched longest first, so a lookup costs one dict access a length; results are
-remembered by destination until ``generation`` changes. Sockets compare the same number before they use a cached route.
+Two tables, as in Linux: ``local`` (our own and broadcast addresses) is asked before ``main`` (connected networks and
+gateways). Each is a dict for every prefix length in use, searched longest first, so a lookup costs one dict access a
+length; results are remembered by destination until ``generation`` changes. Sockets compare the same number before
+they use a cached route.
 
 Not here yet: metrics beyond "the first one wins", multipath, policy rules, 100,000 routes (the device layer's issue).
 """
@@ -34,7 +35,9 @@ _CACHE_LIMIT = 8192
 
 
 class FibEntry:
-    """One route. ``prefix`` and ``prefsrc`` are 4 wire bytes, ``gateway`` too or None when the network is on the link."""
+    """One route. ``prefix`` and ``prefsrc`` are 4 wire bytes, ``gateway`` too or None when the network is on the
+    link.
+    """
 
     __slots__ = ("dev", "gateway", "metric", "plen", "prefix", "prefsrc", "scope", "type")
 

@@ -1,8 +1,9 @@
 """IP input: from a received frame to the transport that it is for (RFC 791, RFC 1122 3.2; net/ipv4/ip_input.c).
 
-`ip_rcv` is the ETH_P_IP packet type. The common datagram (20-byte header, whole, not a fragment, for a known connection) takes
-one straight line: checks, early demultiplexing, transport; UDP has one of its own in udp_input. Everything else goes to
-`_rcv_slow`. Nothing that arrives may raise: a bad datagram is counted where Linux counts it and freed.
+`ip_rcv` is the ETH_P_IP packet type. The common datagram (20-byte header, whole, not a fragment, for a known
+connection) takes one straight line: checks, early demultiplexing, transport; UDP has one of its own in udp_input.
+Everything else goes to `_rcv_slow`. Nothing that arrives may raise: a bad datagram is counted where Linux counts it
+and freed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """InetNet: everything AF_INET keeps per network namespace (struct netns_ipv4), and the entry of its packets.
 
-The packet handler of ETH_P_IP is a bound method of this object, so the receive path starts with its tables at hand. Protocols
-add themselves to ``protos`` when the namespace is made.
+The packet handler of ETH_P_IP is a bound method of this object, so the receive path starts with its tables at hand.
+Protocols add themselves to ``protos`` when the namespace is made.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ErrorHandler(Protocol):
 class InetNet:
     """Tables, counters and settings of one namespace's IPv4.
 
-    ``protos`` maps a protocol number to the function that takes its datagrams (data at the transport header), ``errors`` to
-    the one that hears of ICMP errors about them. ``raw_deliver`` gives copies to raw sockets, None while there are none.
-    ``early_demux`` finds the socket of an incoming segment before routing (tcp_early_demux): the 12 bytes of addresses and
-    ports as on the wire -> its Sock.
+    ``protos`` maps a protocol number to the function that takes its datagrams (data at the transport header),
+    ``errors`` to the one that hears of ICMP errors about them. ``raw_deliver`` gives copies to raw sockets, None
+    while there are none. ``early_demux`` finds the socket of an incoming segment before routing (tcp_early_demux):
+    the 12 bytes of addresses and ports as on the wire -> its Sock.
     """
 
     __slots__ = (

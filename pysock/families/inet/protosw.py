@@ -1,9 +1,9 @@
 """The protocol switch (inetsw): which protocol answers for a socket type and protocol number.
 
-`lookup` follows inet_create(): entries of the type are tried in order; an exact protocol match wins, protocol 0 from the user
-means "the type's default", and an entry with protocol IPPROTO_IP is a wildcard that takes any number (raw). An entry marked
-permanent cannot be overridden or removed; new entries are tried before the older non-permanent ones but never before the
-permanent ones of the same protocol (inet_register_protosw).
+`lookup` follows inet_create(): entries of the type are tried in order; an exact protocol match wins, protocol 0 from
+the user means "the type's default", and an entry with protocol IPPROTO_IP is a wildcard that takes any number (raw).
+An entry marked permanent cannot be overridden or removed; new entries are tried before the older non-permanent ones
+but never before the permanent ones of the same protocol (inet_register_protosw).
 """
 
 from __future__ import annotations

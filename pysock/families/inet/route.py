@@ -1,7 +1,7 @@
 """Routes as packets use them: an `Rtable` says which device, which source address, which link-layer header.
 
-`output` looks up where a new flow goes (ip_route_output_flow), `input_type` whose a received datagram is (ip_route_input). A
-socket keeps its Rtable and looks again only when ``generation`` of the FIB has moved on.
+`output` looks up where a new flow goes (ip_route_output_flow), `input_type` whose a received datagram is
+(ip_route_input). A socket keeps its Rtable and looks again only when ``generation`` of the FIB has moved on.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _ETHERTYPE_IP = ETH_P_IP.to_bytes(2, "big")
 class Rtable:
     """A route in use (struct rtable): immutable once made.
 
-    ``hh`` is the complete link-layer header for this next hop (hh_cache), or None while the hop is unresolved; ``xmit`` is the
-    device's transmit function. ``mtu`` in bytes.
+    ``hh`` is the complete link-layer header for this next hop (hh_cache), or None while the hop is unresolved;
+    ``xmit`` is the device's transmit function. ``mtu`` in bytes.
     """
 
     __slots__ = ("daddr", "dev", "gateway", "generation", "hh", "loopback", "mtu", "saddr", "type", "xmit")
@@ -80,8 +80,9 @@ def _hard_header(dev: NetDevice, type: int, nexthop: bytes) -> bytes | None:
 def output(inet: InetNet, daddr: bytes, saddr: bytes = ANY, oif: int = 0) -> Rtable:
     """Where a datagram from ``saddr`` (ANY: choose) to ``daddr`` leaves; ``oif`` forces a device.
 
-    ENETUNREACH without a route, EINVAL for a source address that is not ours, ENODEV for a bad ``oif``, and the errno of an
-    unreachable, prohibit or blackhole route. ANY as destination means this host (RFC 1122 3.2.1.3, as Linux has it).
+    ENETUNREACH without a route, EINVAL for a source address that is not ours, ENODEV for a bad ``oif``, and the errno
+    of an unreachable, prohibit or blackhole route. ANY as destination means this host (RFC 1122 3.2.1.3, as Linux has
+    it).
     """
     fib = inet.fib
     key = (daddr, saddr, oif)
@@ -97,7 +98,7 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int) -> Rtable:
     if saddr != ANY and not inet.nonlocal_bind and not is_multicast(saddr):
         source = fib.lookup(saddr)
         if source is None or source.type != RTN_LOCAL:
-            raise err(errno.EINVAL)
+            raise err(errno.ENETUNREACH)
     if daddr == ANY:
         daddr = saddr if saddr != ANY else b"\x7f\0\0\1"
     dev = None
@@ -117,11 +118,13 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int) -> Rtable:
         loopback = inet.net.loopback_dev
         if loopback is None or not loopback.flags & IFF_UP:
             raise err(errno.ENETUNREACH)
-        return Rtable(RTN_LOCAL, loopback, saddr if saddr != ANY else daddr, daddr, None, fib.generation)
+        return Rtable(RTN_LOCAL, loopback, saddr if saddr != ANY else entry.prefsrc, daddr, None, fib.generation)
     assert entry.dev is not None
     if not entry.dev.flags & IFF_UP:
         raise err(errno.ENETUNREACH)
     source_addr = saddr if saddr != ANY else entry.prefsrc
+    if is_loopback(source_addr) and not entry.dev.flags & IFF_LOOPBACK:
+        raise err(errno.EINVAL)  # RFC 1122 3.2.1.3: such an address never leaves the host
     return Rtable(entry.type, entry.dev, source_addr, daddr, entry.gateway, fib.generation)
 
 

@@ -50,6 +50,8 @@ from pysock.uapi.in_ import (
 from pysock.uapi.socket import SOCK_RAW, SOCK_STREAM
 from pysock.uapi.tcp import TCP_LISTEN
 
+from pysock.wire.ipv4 import MAX_LENGTH
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
@@ -68,7 +70,6 @@ _SWITCHES: Final = {
     IP_MULTICAST_LOOP: "mc_loop",
     IP_RECVERR: "recverr",
 }
-_DATAGRAM_ONLY: Final = frozenset({IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_IF})
 _INET_ECN_MASK = 3
 
 
@@ -133,8 +134,6 @@ def forget_headers(sk: InetSock) -> None:
 
 
 def _set_switch(sk: InetSock, optname: int, value: int) -> None:
-    if optname in _DATAGRAM_ONLY and sk.type == SOCK_STREAM:
-        raise err(errno.EINVAL)
     if optname == IP_MULTICAST_ALL and value not in (0, 1):
         raise err(errno.EINVAL)
     setattr(sk, _SWITCHES[optname], bool(value))
@@ -258,7 +257,7 @@ def _get_mtu(sk: InetSock) -> int:
             sk.dst = route.output(sk.inet, sk.daddr, sk.saddr, sk.bound_dev_if)
         except OSError as exc:
             raise err(errno.ENOTCONN) from exc
-    return sk.dst.mtu
+    return min(sk.dst.mtu, MAX_LENGTH)
 
 
 _SETTERS: Final[dict[int, Callable[[InetSock, bytes], None]]] = {
@@ -277,17 +276,11 @@ _SETTERS: Final[dict[int, Callable[[InetSock, bytes], None]]] = {
 }
 
 
-def _get_hdrincl(sk: InetSock) -> int:
-    if sk.type != SOCK_RAW:
-        raise err(errno.ENOPROTOOPT)
-    return int(sk.hdrincl)
-
-
 _GETTERS: Final[dict[int, Callable[[InetSock], int]]] = {
     IP_TOS: lambda sk: sk.tos,
     IP_TTL: lambda sk: sk.ttl if sk.ttl >= 0 else sk.inet.default_ttl,
     IP_MINTTL: lambda sk: sk.min_ttl,
-    IP_HDRINCL: _get_hdrincl,
+    IP_HDRINCL: lambda sk: int(sk.hdrincl),
     IP_MTU_DISCOVER: lambda sk: sk.pmtudisc,
     IP_FREEBIND: lambda sk: int(sk.freebind),
     IP_TRANSPARENT: lambda sk: int(sk.freebind),

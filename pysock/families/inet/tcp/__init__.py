@@ -7,17 +7,17 @@ The model. A `TcpSock` holds two streams of bytes.
 
 Rules that keep it true:
 
-* Sequence numbers inside are plain ints that never wrap; the packer cuts them to 32 bits and the parser extends what it reads
-  by its distance from rcv_nxt or snd_una.
-* Payload is immutable and travels by reference: a `Segment` in rtx_queue holds the same bytes objects that the segment on the
-  wire carries. A retransmission builds new headers around them; there is nothing to clone.
+* Sequence numbers inside are plain ints that never wrap; the packer cuts them to 32 bits and the parser extends what
+  it reads by its distance from rcv_nxt or snd_una.
+* Payload is immutable and travels by reference: a `Segment` in rtx_queue holds the same bytes objects that the
+  segment on the wire carries. A retransmission builds new headers around them; there is nothing to clone.
 * Everything runs under the kernel lock: system calls in process context, `input` and `timers` in softirq context.
-* Connections are found by the 12 wire bytes of addresses and ports in ``TcpNet.ehash``; a `TcpSock`, a `RequestSock` (half
-  open) or a `TimeWaitSock` stands there.
+* Connections are found by the 12 wire bytes of addresses and ports in ``TcpNet.ehash``; a `TcpSock`, a `RequestSock`
+  (half open) or a `TimeWaitSock` stands there.
 
-Where to look: `proto` (the socket API), `send`, `recv`, `output` (segments out), `fast` (header prediction), `input` (the slow
-path and the state machine), `ack` (what an ACK does), `recovery`, `cong`, `rtt`, `timers`, `listen` and `timewait`, `states`
-(the transitions as a table), `ports`, `ipv4` (demultiplexing, resets).
+Where to look: `proto` (the socket API), `send`, `recv`, `output` (segments out), `fast` (header prediction), `input`
+(the slow path and the state machine), `ack` (what an ACK does), `recovery`, `cong`, `rtt`, `timers`, `listen` and
+`timewait`, `states` (the transitions as a table), `ports`, `ipv4` (demultiplexing, resets).
 
 Deliberately not here yet: SACK, ECN, urgent data, Fast Open, SYN cookies, path-MTU discovery by probing.
 """

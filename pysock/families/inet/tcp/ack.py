@@ -1,7 +1,7 @@
 """What an acknowledgement does: free what arrived, measure the round trip, grow or shrink cwnd (tcp_ack).
 
-`new_ack` is the part that every ACK of new data takes. `process` is the whole of it for segments that header prediction did not
-take: old and future ACKs, window updates, duplicate ACKs. Loss recovery proper is in `recovery`.
+`new_ack` is the part that every ACK of new data takes. `process` is the whole of it for segments that header
+prediction did not take: old and future ACKs, window updates, duplicate ACKs. Loss recovery proper is in `recovery`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ def new_ack(sk: TcpSock, ack: int) -> int:
     sk.retransmits = 0
     if sampled > 0 and now - sk.rtt_at >= SAMPLE_INTERVAL:
         rtt.update(sk, now - sampled)
-    elif sk.backoff:
-        rtt.set_rto(sk)  # an ACK of new data ends the back-off
+    elif sk.backoff and (sampled > 0 or sk.ts_ok):
+        # Without timestamps an ACK of what was sent twice says nothing of the path: the back-off stays (Karn).
+        rtt.set_rto(sk)
     if sk.ca_state == CA_OPEN:
         if limited or (sk.cwnd < sk.ssthresh and sk.cwnd < sk.packets_out + 2 * acked):
             sk.cong.cong_avoid(sk, acked)
@@ -93,7 +94,9 @@ def _trim(sk: TcpSock, segment: Segment, ack: int) -> int:
 
 
 def process(sk: TcpSock, seq: int, ack32: int, window: int, n: int) -> bool:
-    """tcp_ack() for a segment at ``seq`` with ``n`` bytes of payload. False: the ACK is unacceptable, drop the segment."""
+    """tcp_ack() for a segment at ``seq`` with ``n`` bytes of payload. False: the ACK is unacceptable, drop the
+    segment.
+    """
     snd_una = sk.snd_una
     distance = (ack32 - snd_una) & M32
     if distance >= 0x80000000:

@@ -1,7 +1,8 @@
 """Congestion control (RFC 5681): small interchangeable objects, no state of their own.
 
-What an algorithm keeps about a connection is on the `TcpSock` (``cwnd``, ``ssthresh``, ``cwnd_cnt``), in segments. `NoControl`
-is the base with no-op answers and a useful algorithm for tests at once; `Reno` is the default here (Linux: tcp_cong.c).
+What an algorithm keeps about a connection is on the `TcpSock` (``cwnd``, ``ssthresh``, ``cwnd_cnt``), in segments.
+`NoControl` is the base with no-op answers and a useful algorithm for tests at once; `Reno` is the default here
+(Linux: tcp_cong.c).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The active opener: from connect() to ESTABLISHED (tcp_v4_connect, tcp_rcv_synsent_state_process; RFC 9293 3.10.7.3)."""
+"""The active opener: from connect() to ESTABLISHED (tcp_v4_connect, tcp_rcv_synsent_state_process; RFC 9293
+3.10.7.3).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How a connection ends: `done` releases what it holds; resets, aborts and TIME-WAIT lead there (tcp_done, tcp_reset)."""
+"""How a connection ends: `done` releases what it holds; resets, aborts and TIME-WAIT lead there (tcp_done,
+tcp_reset).
+"""
 
 from __future__ import annotations
 

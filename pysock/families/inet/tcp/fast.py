@@ -1,9 +1,9 @@
 """Segments in: the entry for every TCP segment, and header prediction (tcp_v4_rcv, tcp_rcv_established).
 
-Most segments of an established connection carry the next bytes in order, or acknowledge some of ours, and nothing else. One
-comparison of the header's fixed part finds them, and they are done here; the rest goes to `input.segment`. The counters
-TCPHPHits (data), TCPHPAcks and TCPPureAcks say how often it worked: tests assert them, because a wrong test here would send
-everything the slow way and all would still work.
+Most segments of an established connection carry the next bytes in order, or acknowledge some of ours, and nothing
+else. One comparison of the header's fixed part finds them, and they are done here; the rest goes to `input.segment`.
+The counters TCPHPHits (data), TCPHPAcks and TCPPureAcks say how often it worked: tests assert them, because a wrong
+test here would send everything the slow way and all would still work.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
         assert isinstance(sk, TcpSock)
         off = skb.data
         head = skb.head
-        seq, ack, flags, window, _, word, tsval, tsecr = _unpack(head, off + 4)
+        seq, ack, flags, window, _, word, tsval, _ecr = _unpack(head, off + 4)
         rcv_nxt = sk.rcv_nxt
         snd_una = sk.snd_una
         acked = (ack - snd_una) & M32

@@ -1,8 +1,8 @@
 """Segments in, the whole way: validation and the state machine (RFC 9293 3.10.7, tcp_rcv_state_process).
 
-`segment` takes what header prediction did not: it checks the header and the checksum, finds the socket if IP did not, and
-dispatches by who stands at that address: a connection, half-open request, TIME-WAIT, listener, or nobody (reset). Nothing that
-arrives may raise.
+`segment` takes what header prediction did not: it checks the header and the checksum, finds the socket if IP did not,
+and dispatches by who stands at that address: a connection, half-open request, TIME-WAIT, listener, or nobody (reset).
+Nothing that arrives may raise.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ class SegmentInfo:
     ``ts_val`` is the timestamp or None. The other options matter in a SYN only: `options` reads them when asked.
     """
 
-    __slots__ = ("ack", "flags", "header_len", "n", "raw_options", "raw_window", "seq", "ts_val")
+    __slots__ = ("_options", "ack", "flags", "header_len", "n", "raw_options", "raw_window", "seq", "ts_val")
 
-    def __init__(self, seq: int, ack: int, flags: int, window: int, header_len: int, n: int, raw_options: bytes) -> None:
+    def __init__(
+        self, seq: int, ack: int, flags: int, window: int, header_len: int, n: int, raw_options: bytes
+    ) -> None:
         self.seq = seq
         self.ack = ack
         self.flags = flags
@@ -61,6 +63,7 @@ class SegmentInfo:
         self.header_len = header_len
         self.n = n
         self.raw_options = raw_options
+        self._options: TcpOptions | None = None
         self.ts_val: int | None = None
         if raw_options[:4] == _TIMESTAMPS:
             self.ts_val = int.from_bytes(raw_options[4:8], "big")
@@ -69,7 +72,10 @@ class SegmentInfo:
             self.ts_val = stamps[0] if stamps is not None else None
 
     def options(self) -> TcpOptions:
-        return parse_options(self.raw_options, strict=False)
+        parsed = self._options
+        if parsed is None:
+            parsed = self._options = parse_options(self.raw_options, strict=False)
+        return parsed
 
 
 def segment(tcp: TcpNet, skb: SkBuff) -> None:
@@ -137,7 +143,9 @@ def _checksum_ok(skb: SkBuff, addresses: bytes) -> bool:
 
 
 def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
-    """A segment for a connection in any state but LISTEN (tcp_rcv_state_process and tcp_rcv_established's slow path)."""
+    """A segment for a connection in any state but LISTEN (tcp_rcv_state_process and tcp_rcv_established's slow
+    path).
+    """
     if sk.state == TCP_SYN_SENT:
         if not connect.syn_sent(sk, skb, info):
             return

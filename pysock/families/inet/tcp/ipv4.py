@@ -73,7 +73,9 @@ def unhash(sk: TcpSock) -> None:
 
 
 def handle_icmp_error(tcp: TcpNet, quoted: bytes, header_len: int, type: int, code: int) -> None:
-    """tcp_v4_err(): an ICMP error quotes one of our segments. Hard errors end an opening connection, soft ones are kept."""
+    """tcp_v4_err(): an ICMP error quotes one of our segments. Hard errors end an opening connection, soft ones are
+    kept.
+    """
     if len(quoted) < header_len + 8:
         return
     # The quoted segment is ours: its source is our end.

@@ -1,4 +1,6 @@
-"""When a quiet connection is asked for a sign of life (SO_KEEPALIVE; RFC 1122 4.2.3.6). The timer itself is in `timers`."""
+"""When a quiet connection is asked for a sign of life (SO_KEEPALIVE; RFC 1122 4.2.3.6). The timer itself is in
+`timers`.
+"""
 
 from __future__ import annotations
 

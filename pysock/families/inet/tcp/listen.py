@@ -1,8 +1,9 @@
 """The passive opener: listeners, half-open requests, the accept queue (tcp_conn_request, inet_connection_sock.c).
 
-A SYN makes a small `RequestSock` and a SYN-ACK; the ACK that completes the handshake makes the `TcpSock` and queues it for
-accept(). A full accept queue drops SYNs, and leaves a completing ACK unanswered so that the peer's retransmission tries again
-(or resets it, with tcp_abort_on_overflow). listen(backlog) allows backlog + 1 waiting connections, as in Linux.
+A SYN makes a small `RequestSock` and a SYN-ACK; the ACK that completes the handshake makes the `TcpSock` and queues
+it for accept(). A full accept queue drops SYNs, and leaves a completing ACK unanswered so that the peer's
+retransmission tries again (or resets it, with tcp_abort_on_overflow). listen(backlog) allows backlog + 1 waiting
+connections, as in Linux.
 """
 
 from __future__ import annotations

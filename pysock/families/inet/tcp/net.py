@@ -32,8 +32,8 @@ class BindBucket:
 class TcpNet:
     """``ehash``: 12 wire bytes (peer address, our address, peer port, our port) -> who handles that connection.
 
-    ``listeners``: local port -> listening sockets. ``bhash``: local port -> BindBucket. ``rmem`` and ``wmem`` are (min, default,
-    max) bytes. Settings are sysctls of net.ipv4 with the same name.
+    ``listeners``: local port -> listening sockets. ``bhash``: local port -> BindBucket. ``rmem`` and ``wmem`` are
+    (min, default, max) bytes. Settings are sysctls of net.ipv4 with the same name.
     """
 
     __slots__ = (

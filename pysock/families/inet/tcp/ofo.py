@@ -1,7 +1,7 @@
 """The out-of-order queue: what arrived beyond rcv_nxt, sorted and without overlap (RFC 9293 3.10.7.4; tcp_ofo_queue).
 
-Entries reuse `Segment`: [seq, end_seq), fragments, and SEG_FIN when the peer's FIN is behind the last byte. The first copy of a
-byte wins.
+Entries reuse `Segment`: [seq, end_seq), fragments, and SEG_FIN when the peer's FIN is behind the last byte. The first
+copy of a byte wins.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from pysock.families.inet.tcp.sock import SEG_FIN, Segment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pysock.families.inet.tcp.sock import TcpSock
 
 
-def _cut(frags: list[bytes | memoryview] | tuple[bytes | memoryview, ...], low: int, high: int) -> tuple[bytes | memoryview, ...]:
+def _cut(frags: Sequence[bytes | memoryview], low: int, high: int) -> tuple[bytes | memoryview, ...]:
     """Bytes [low, high) of a fragment list, by reference."""
     out: list[bytes | memoryview] = []
     position = 0

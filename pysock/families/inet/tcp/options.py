@@ -5,6 +5,8 @@ Options of a SYN: MSS, SACK is not offered, timestamps, window scale (RFC 9293 3
 
 from __future__ import annotations
 
+from functools import lru_cache
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_MSEC
@@ -16,17 +18,22 @@ if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
 
 M32 = 0xFFFFFFFF
+_stamps = Struct("!II").pack
 
 
 def syn_options(mss: int, wscale: int, ts_val: int | None, ts_ecr: int) -> bytes:
     """The option bytes of a SYN or SYN-ACK; ``wscale`` -1 and ``ts_val`` None leave theirs out."""
-    return build_options(
-        TcpOptions(
-            mss=mss,
-            wscale=wscale if wscale >= 0 else None,
-            timestamps=None if ts_val is None else (ts_val & M32, ts_ecr & M32),
-        )
-    )
+    template = _syn_template(mss, wscale, ts_val is not None)
+    if ts_val is None:
+        return template
+    return template[:8] + _stamps(ts_val & M32, ts_ecr & M32) + template[16:]
+
+
+@lru_cache(maxsize=64)
+def _syn_template(mss: int, wscale: int, timestamps: bool) -> bytes:
+    """The options with zero timestamps, which stand at [8:16], behind the MSS and their own header."""
+    stamps = (0, 0) if timestamps else None
+    return build_options(TcpOptions(mss=mss, wscale=wscale if wscale >= 0 else None, timestamps=stamps))
 
 
 def syn_segment(ports: bytes, seq: int, ack: int, flags: int, window: int, pseudo: int, options: bytes) -> SkBuff:
@@ -53,7 +60,11 @@ def choose_wscale(tcp: TcpNet, rcvbuf: int) -> int:
     """The shift that lets the largest receive buffer be offered (tcp_select_initial_window); -1 when scaling is off."""
     if not tcp.window_scaling:
         return -1
-    space = max(rcvbuf, tcp.rmem[2])
+    return _shift_for(max(rcvbuf, tcp.rmem[2]))
+
+
+@lru_cache(maxsize=64)
+def _shift_for(space: int) -> int:
     scale = 0
     while space > 0xFFFF and scale < MAX_WSCALE:
         space >>= 1

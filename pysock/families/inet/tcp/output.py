@@ -1,8 +1,8 @@
 """Segments out (net/ipv4/tcp_output.c).
 
-`transmit_skb` builds the header of one segment around its payload and hands it to IP; every segment of a connection leaves
-through it. `xmit_data` sends a new segment and remembers it for retransmission; `write_xmit` sends what windows, Nagle and cork
-let through. The SYN's options are in `options.py`.
+`transmit_skb` builds the header of one segment around its payload and hands it to IP; every segment of a connection
+leaves through it. `xmit_data` sends a new segment and remembers it for retransmission; `write_xmit` sends what
+windows, Nagle and cork let through. The SYN's options are in `options.py`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def transmit_skb(
 
 
 def select_window(sk: TcpSock) -> int:
-    """The window field to send: free space without shrinking what was offered before (tcp_select_window, RFC 9293 3.8.6)."""
+    """The window field to send: free space without shrinking what was offered before (tcp_select_window, RFC 9293
+    3.8.6).
+    """
     scale = sk.rcv_wscale
     free = sk.win_space - sk.rx_bytes
     if sk.ofo:
@@ -147,12 +149,12 @@ def xmit_data(sk: TcpSock, frags: tuple[bytes | memoryview, ...], n: int) -> Non
             sk.arm(at)
 
 
-def queue_segment(sk: TcpSock, seq: int, end_seq: int, flags: int, frags: tuple[bytes | memoryview, ...] = ()) -> Segment:
+def queue_segment(sk: TcpSock, seq: int, end_seq: int, flags: int) -> Segment:
     """Remember a SYN or FIN for retransmission and count it in flight."""
     queue = sk.rtx_queue
     if queue is None:
         queue = sk.rtx_queue = deque()
-    segment = Segment(seq, end_seq, frags, flags, 1, sk.kernel.now)
+    segment = Segment(seq, end_seq, (), flags, 1, sk.kernel.now)
     queue.append(segment)
     sk.packets_out += 1
     if sk.rto_at == NEVER:

@@ -1,7 +1,7 @@
 """Local ports: bind() conflicts and the choice of ephemeral ports (inet_csk_get_port, __inet_hash_connect).
 
-``TcpNet.bhash`` says who is on a port. Two sockets may share one when their addresses differ, or both have SO_REUSEADDR and none
-of them listens, or both have SO_REUSEPORT and one owner (socket(7), inet_csk_bind_conflict).
+``TcpNet.bhash`` says who is on a port. Two sockets may share one when their addresses differ, or both have
+SO_REUSEADDR and none of them listens, or both have SO_REUSEPORT and one owner (socket(7), inet_csk_bind_conflict).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def conflicts(sk: TcpSock, bucket: BindBucket) -> bool:
             continue
         if sk.reuseport and other.reuseport and sk.creds.uid == other.creds.uid:
             continue
-        if sk.rcv_saddr == ANY or other.rcv_saddr == ANY or sk.rcv_saddr == other.rcv_saddr:
+        if ANY in (sk.rcv_saddr, other.rcv_saddr) or sk.rcv_saddr == other.rcv_saddr:
             return True
     return False
 

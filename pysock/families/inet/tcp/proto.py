@@ -103,7 +103,7 @@ class TcpProt(Proto):
             o is not sk
             and o.state == TCP_LISTEN
             and not (sk.reuseport and o.reuseport)
-            and (o.rcv_saddr == ANY or sk.rcv_saddr == ANY or o.rcv_saddr == sk.rcv_saddr)
+            and (ANY in (o.rcv_saddr, sk.rcv_saddr) or o.rcv_saddr == sk.rcv_saddr)
             for o in sk.bucket.owners
         ):
             raise err(errno.EADDRINUSE)

@@ -9,8 +9,9 @@ Four counts of segments say what the network holds, as in Linux:
 
     in flight = packets_out - sack_out - lost_out + retrans_out
 
-Three duplicate ACKs mark the first segment lost; a partial ACK marks the next one; a timeout marks all of them. Whatever is lost
-and not resent goes out as far as cwnd allows. Super-segments are cut first: only what is lost is sent twice.
+Three duplicate ACKs mark the first segment lost; a partial ACK marks the next one; a timeout marks all of them.
+Whatever is lost and not resent goes out as far as cwnd allows. Super-segments are cut first: only what is lost is
+sent twice.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def enter_recovery(sk: TcpSock) -> None:
 
 
 def retransmit_head(sk: TcpSock) -> None:
-    """The segment at snd_una is lost: send it again, whatever cwnd says (tcp_xmit_retransmit_queue sends one at least)."""
+    """The segment at snd_una is lost: send it again, whatever cwnd says (tcp_xmit_retransmit_queue sends one at
+    least).
+    """
     queue = sk.rtx_queue
     if not queue:
         return
@@ -137,7 +140,8 @@ def acked(sk: TcpSock, ack: int, segs: int) -> None:
 
 
 def enter_loss(sk: TcpSock) -> None:
-    """The retransmission timer expired: all that is in flight counts as lost, and we start from one segment (tcp_enter_loss).
+    """The retransmission timer expired: all that is in flight counts as lost, and we start from one segment
+    (tcp_enter_loss).
 
     ssthresh is lowered once a window of data, not again for a window that recovery already paid for.
     """

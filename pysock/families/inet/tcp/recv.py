@@ -1,4 +1,6 @@
-"""recvmsg() on a TCP socket (tcp_recvmsg): hand out queued payload, the same object when it fits, and open the window."""
+"""recvmsg() on a TCP socket (tcp_recvmsg): hand out queued payload, the same object when it fits, and open the
+window.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def recvmsg(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None = None) -> by
     if queue and not flags and not sk.copied_off:
         chunk = queue[0]
         n = len(chunk)
-        if n <= size and (n == size or len(queue) == 1):
+        if n <= size and (n == size or (len(queue) == 1 and n >= sk.rcvlowat)):
             queue.popleft()
             sk.rx_bytes -= n
             # Only then can there be something to tell the peer: see cleanup_rbuf().

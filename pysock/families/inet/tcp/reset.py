@@ -1,4 +1,6 @@
-"""Resets for segments that no connection wants (tcp_v4_send_reset, RFC 9293 3.10.7.1), and ACKs from sockets without state."""
+"""Resets for segments that no connection wants (tcp_v4_send_reset, RFC 9293 3.10.7.1), and ACKs from sockets without
+state.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The round-trip estimator and the retransmission timeout (RFC 6298, with Linux's bounds).
 
-A sample is taken once a round trip and at most once a `SAMPLE_INTERVAL` (RFC 6298 3 asks for no more): the RTO's granularity
-is 1 ms, and on a loopback an estimator that runs for every ACK would cost more than IP does.
+A sample is taken once a round trip and at most once a `SAMPLE_INTERVAL` (RFC 6298 3 asks for no more): the RTO's
+granularity is 1 ms, and on a loopback an estimator that runs for every ACK would cost more than IP does.
 
-``srtt`` is kept as 8 times the smoothed time and ``rttvar`` as 4 times the deviation, in ns, so that both updates are a shift.
+``srtt`` is kept as 8 times the smoothed time and ``rttvar`` as 4 times the deviation, in ns, so that both updates are
+a shift.
 """
 
 from __future__ import annotations

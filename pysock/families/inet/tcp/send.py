@@ -1,4 +1,6 @@
-"""sendmsg() on a TCP socket (tcp_sendmsg): take the program's bytes by reference, send what may leave now, wait for room."""
+"""sendmsg() on a TCP socket (tcp_sendmsg): take the program's bytes by reference, send what may leave now, wait for
+room.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,14 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
         and not sk.err
         and not sk.shutdown & SEND_SHUTDOWN
         and n <= sk.snd_una + sk.snd_wnd - sk.snd_nxt
-        and sk.packets_out < sk.cwnd
+        and n <= (sk.cwnd - sk.packets_out) * sk.mss
         and not sk.ca_state
         and not flags & (MSG_MORE | MSG_OOB)
         and (
             sk.nonagle == NAGLE_OFF
             or (not sk.nonagle and (n == sk.mss or not sk.packets_out or sk.snd_sml <= sk.snd_una))
         )
-        and n <= sk.sndbuf
+        and n + sk.snd_nxt - sk.snd_una <= sk.sndbuf
     ):
         xmit_data(sk, (data,), n)
         return n

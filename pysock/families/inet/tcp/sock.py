@@ -1,4 +1,6 @@
-"""TcpSock: the state of one TCP connection or listener (struct tcp_sock), and the segment it keeps for retransmission."""
+"""TcpSock: the state of one TCP connection or listener (struct tcp_sock), and the segment it keeps for
+retransmission.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,8 @@ class Segment:
 class TcpSock(InetSock):
     """Times are ns on the kernel's monotonic clock (NEVER: not armed), sizes bytes, cwnd and ssthresh segments.
 
-    ``rto_at`` serves retransmission, zero-window probes and SYN retries; ``delack_at`` the delayed ACK; ``keepalive_at`` the
-    keepalive and the FIN-WAIT-2 timeout. One coarse `Timer` covers them all.
+    ``rto_at`` serves retransmission, zero-window probes and SYN retries; ``delack_at`` the delayed ACK;
+    ``keepalive_at`` the keepalive and the FIN-WAIT-2 timeout. One coarse `Timer` covers them all.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """TCP's timers (RFC 6298, RFC 1122 4.2.3.6; net/ipv4/tcp_timer.c).
 
-One coarse timer a socket: `on_timer` looks which of the socket's deadlines have passed, does their work, and arms the timer for
-the earliest one left.
+One coarse timer a socket: `on_timer` looks which of the socket's deadlines have passed, does their work, and arms the
+timer for the earliest one left.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _retransmit_timer(sk: TcpSock) -> None:
 
 
 def model_timeout(retries: int, base: int = RTO_MIN) -> int:
-    """How long ``retries`` retransmissions take, the first after ``base`` ns, doubling up to RTO_MAX (tcp_model_timeout)."""
+    """How long ``retries`` retransmissions take, the first after ``base`` ns, doubling up to RTO_MAX
+    (tcp_model_timeout).
+    """
     doublings = (RTO_MAX // base).bit_length() - 1
     if retries <= doublings:
         return ((2 << retries) - 1) * base
@@ -86,8 +88,9 @@ def model_timeout(retries: int, base: int = RTO_MIN) -> int:
 
 
 def _gave_up(sk: TcpSock) -> bool:
-    """tcp_write_timeout(): too many retries for a SYN; for the rest, as long as tcp_retries2 (tcp_orphan_retries when nobody
-    holds the socket) retries would take in the best case, or TCP_USER_TIMEOUT. Counted from the first retransmission.
+    """tcp_write_timeout(): too many retries for a SYN; for the rest, as long as tcp_retries2 (tcp_orphan_retries when
+    nobody holds the socket) retries would take in the best case, or TCP_USER_TIMEOUT. Counted from the first
+    retransmission.
     """
     tcp = sk.tcp
     if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):

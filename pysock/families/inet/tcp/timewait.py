@@ -1,7 +1,7 @@
 """TIME-WAIT (RFC 9293 3.6.1) and the orphan's FIN-WAIT-2, in a socket that keeps only what it must (tcp_minisocks.c).
 
-Those in TIME-WAIT last 60 s: they stand in one queue in the order of their end, with one timer. An orphan's FIN-WAIT-2 lasts
-tcp_fin_timeout or TCP_LINGER2; when that is not 60 s, it has a timer of its own.
+Those in TIME-WAIT last 60 s: they stand in one queue in the order of their end, with one timer. An orphan's
+FIN-WAIT-2 lasts tcp_fin_timeout or TCP_LINGER2; when that is not 60 s, it has a timer of its own.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class TimeWaitSock:
         send_bare(self.tcp, self.key, self.snd_nxt, self.rcv_nxt, ACK, self.rcv_wnd, stamps)
 
     def segment(self, skb: SkBuff, info: SegmentInfo) -> bool:
-        """A segment for the old connection (tcp_timewait_state_process). True: a SYN that may start a new one; it is the
-        caller's then.
+        """A segment for the old connection (tcp_timewait_state_process). True: a SYN that may start a new one; it is
+        the caller's then.
         """
         ts_val = info.ts_val if self.ts_ok else None
         flags = info.flags

@@ -169,7 +169,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("setting", ["timestamps", "window_scaling"])
     def test_switched_off(self, d: Diary, setting: str) -> None:
-        d.net.sysctl.set(f"net.ipv4.tcp_{setting}", "0")
+        d.net.sysctl.set(f"net.ipv4.tcp_{setting}", 0)
         sock = Sock(d)
         with pytest.raises(BlockingIOError):
             sock.connect()
@@ -179,7 +179,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("setting", ["timestamps", "window_scaling"])
     def test_switched_off_passive(self, d: Diary, setting: str) -> None:
-        d.net.sysctl.set(f"net.ipv4.tcp_{setting}", "0")
+        d.net.sysctl.set(f"net.ipv4.tcp_{setting}", 0)
         conn = d.accept(wscale=7, timestamps=True)
         assert conn.sk.ts_ok == (setting != "timestamps")
         assert conn.sk.snd_wscale == (0 if setting == "window_scaling" else 7)
