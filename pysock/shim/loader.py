@@ -32,7 +32,7 @@ def stdlib_socket() -> ModuleType:
 
 
 def _load() -> ModuleType:
-    from pysock.shim import csocket
+    from pysock.shim import csocket, osseam
 
     spec = PathFinder.find_spec("socket", [_STDLIB])
     if spec is None or spec.loader is None:
@@ -46,6 +46,8 @@ def _load() -> ModuleType:
     # Its enums are made from the namespace of sys.modules[__name__].
     with standing_in({"_socket": csocket, "socket": module}):
         spec.loader.exec_module(module)
+    # Without a patch, the real os knows nothing of our numbers.
+    vars(module).update(os=osseam.os_overlay(), selectors=osseam.selectors_overlay())
     original = sys.modules.get("socket")
     if original is not None:
         share_enums(original, module)

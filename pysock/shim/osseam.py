@@ -2,7 +2,7 @@
 to the operating system.
 
 Under patch every fd of ours is also a real placeholder descriptor, so what is not replaced here (fstat, isatty,
-inheritance) sees a socket. `overlay` makes a module like `os` for code that holds sockets of ours without a patch: the
+inheritance) sees a socket. The overlays are modules like `os` for code that holds sockets of ours without a patch: the
 face's socket.py.
 """
 
@@ -229,7 +229,7 @@ def replacements() -> list[tuple[Any, Callable[..., Any]]]:
     ]
 
 
-def overlay() -> ModuleType:
+def os_overlay() -> ModuleType:
     """A module that is `os`, but for these functions."""
     module = ModuleType("os")
     module.__dict__.update(vars(os))
@@ -237,4 +237,16 @@ def overlay() -> ModuleType:
         name = original.__name__
         if getattr(os, name, None) is original:
             setattr(module, name, ours)
+    return module
+
+
+def selectors_overlay() -> ModuleType:
+    """A module that is `selectors`, but for its `PollSelector`, with which `socket.sendfile` waits."""
+    import selectors
+
+    from pysock.shim import cselect
+
+    module = ModuleType("selectors")
+    module.__dict__.update(vars(selectors))
+    vars(module)["PollSelector"] = type("PollSelector", (selectors.PollSelector,), {"_selector_cls": cselect.poll})
     return module

@@ -18,6 +18,7 @@ is active. The one everybody imports is `ssl`; it is imported first, therefore.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,9 @@ def patch_for_good(*, clock: str, seed: int | None, plugins: Iterable[str] = ())
     """
     for name, module in (("_socket", csocket), ("select", cselect)):
         sys.modules[name] = module
-    sys.modules.setdefault("socket", stdlib_socket())
+    copy = sys.modules.setdefault("socket", stdlib_socket())
+    # What it imports is patched itself now, and mocks of os.sendfile must reach it.
+    vars(copy).update(os=os, selectors=sys.modules["selectors"])
     return _start(Kernel.boot(clock=clock, seed=seed, plugins=plugins), None)
 
 

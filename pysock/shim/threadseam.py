@@ -43,6 +43,7 @@ class _Inheriting:
 def _count(kernel: Kernel, by: int) -> None:
     kernel.acquire()
     try:
+        kernel.sleeper()  # who starts threads takes part, too
         kernel.participants += by
     finally:
         kernel.leave()

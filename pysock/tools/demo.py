@@ -14,6 +14,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from pysock.families.inet.tcp.net import TcpNet
@@ -26,6 +27,7 @@ from pysock.tools.ss import ss_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from pysock.core.net import Net
     from pysock.tools.picture import Line
@@ -64,16 +66,18 @@ def exchange(seed: int | None) -> Result:
 
     with pysock.patch(seed=seed) as active, Capture(active.net) as capture:
         start = time.perf_counter()
-        status, text, sockets, _ = program(active.net)
+        status, text, sockets = program(active.net)
         took = (time.perf_counter() - start) * 1000
     with pysock.patch(seed=seed) as active:
-        steps = program(active.net)[-1]
-    return Result(status, text, steps, sockets, capture.packets, took)
+        net = active.net
+        followed = walk.Walk("sendall", ready=lambda: wait_for_reader(net))
+        program(net, followed)
+    return Result(status, text, followed.steps, sockets, capture.packets, took)
 
 
-def program(net: Net) -> tuple[str, str, str, list[walk.Step]]:
-    """The exchange, to be called under patch: the status line, the text, the sockets meanwhile, the steps of the
-    request.
+def program(net: Net, around: AbstractContextManager[object] | None = None) -> tuple[str, str, str]:
+    """The exchange, to be called under patch: the status line, the text, and the sockets meanwhile. ``around`` is
+    entered while the client is at work.
     """
     import threading
     import urllib.request
@@ -100,12 +104,11 @@ def program(net: Net) -> tuple[str, str, str, list[walk.Step]]:
     with ThreadingHTTPServer(("127.0.0.1", PORT), Handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        follow = walk.Walk("sendall", ready=lambda: wait_for_reader(net))
-        with follow as followed, urlopen(url, timeout=30) as response:
+        with around or nullcontext(), urlopen(url, timeout=30) as response:
             text = response.read().decode()
             status = f"{response.status} {response.reason}"
         thread.join()
-    return status, text, "".join(sockets), followed.steps
+    return status, text, "".join(sockets)
 
 
 def wait_for_reader(net: Net) -> None:
@@ -138,9 +141,7 @@ def page(result: Result, *, ascii: bool = False) -> list[Line]:
         lines.append([("title", f"{number}. {title} "), ("dim", rule * (WIDTH - len(title) - 4))])
         lines += body
         lines.append([])
-    note = (
-        f"{len(result.packets)} packets in {result.milliseconds:.1f} ms, the watching included; none left this process."
-    )
+    note = f"{len(result.packets)} packets in {result.milliseconds:.1f} ms, capture included; none left this process."
     lines.append([("dim", note)])
     return lines
 

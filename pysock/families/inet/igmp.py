@@ -84,17 +84,19 @@ def join(sk: InetSock, group: bytes, address: bytes, ifindex: int) -> None:
 
 
 def leave(sk: InetSock, group: bytes, address: bytes, ifindex: int) -> None:
-    """IP_DROP_MEMBERSHIP. EADDRNOTAVAIL when it was not joined there, ENODEV."""
+    """IP_DROP_MEMBERSHIP. EADDRNOTAVAIL when it was not joined there, ENODEV when nothing says where."""
     joined = sk.mc_list or []
-    if ifindex or address != ANY:
-        index = find_device(sk.inet, group, address, ifindex).ifindex
-        found = next((one for one in joined if one == (group, index)), None)
-    else:
-        found = next((one for one in joined if one[0] == group), None)
-    if found is None:
+    if not ifindex:
+        try:
+            ifindex = find_device(sk.inet, group, address, 0).ifindex
+        except OSError:
+            if address == ANY:
+                raise
+    one = group, ifindex
+    if one not in joined:
         raise err(errno.EADDRNOTAVAIL)
-    joined.remove(found)
-    _drop_member(sk, found)
+    joined.remove(one)
+    _drop_member(sk, one)
 
 
 def leave_all(sk: InetSock) -> None:

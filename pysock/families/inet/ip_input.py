@@ -58,11 +58,11 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
                 _rcv_slow(inet, skb)
             return
         sk = demux(header[_DEMUX_KEY])
+        skb.network_header = off
         if sk is None:
-            _rcv_slow(inet, skb)
+            _route_input(inet, skb, off, 20)
             return
         mibs.InDelivers += 1
-        skb.network_header = off
         off += 20
         skb.transport_header = skb.data = off
         skb.len -= 20

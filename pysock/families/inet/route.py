@@ -66,12 +66,12 @@ def _hard_header(dev: NetDevice, type: int, nexthop: bytes) -> bytes | None:
     """The Ethernet header towards ``nexthop``, where it is known without asking (arp_constructor)."""
     if dev.hard_header_len == 0:
         return b""
-    if dev.flags & (IFF_NOARP | IFF_LOOPBACK):
+    if is_multicast(nexthop):
+        destination = b"\x01\x00\x5e" + bytes((nexthop[1] & 0x7F,)) + nexthop[2:]  # RFC 1112 6.4
+    elif dev.flags & (IFF_NOARP | IFF_LOOPBACK):
         destination = dev.dev_addr
     elif type == RTN_BROADCAST:
         destination = dev.broadcast
-    elif is_multicast(nexthop):
-        destination = b"\x01\x00\x5e" + bytes((nexthop[1] & 0x7F,)) + nexthop[2:]  # RFC 1112 6.4
     else:
         return None
     return destination + dev.dev_addr + _ETHERTYPE_IP

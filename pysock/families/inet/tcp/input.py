@@ -92,19 +92,17 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
         return
     off = skb.data
     head = skb.head
-    addresses = bytes(head[skb.network_header + 12 : skb.network_header + 20])
-    if skb.ip_summed == CHECKSUM_NONE and not _checksum_ok(skb, addresses):
+    if skb.ip_summed == CHECKSUM_NONE and not _checksum_ok(skb):
         mib.InCsumErrors += 1
         mib.InErrs += 1
         kfree_skb(skb, "TCP_CSUM")
         return
-    key = addresses + bytes(head[off : off + 4])
     seq, ack, off_flags, window = _header(head, off + 4)
     options = bytes(head[off + 20 : off + header_len])
     info = SegmentInfo(seq, ack, off_flags & 0x3F, window, header_len, skb.len - header_len, options)
+    key = bytes(head[skb.network_header + 12 : skb.network_header + 20]) + bytes(head[off : off + 4])
     who = tcp.ehash.get(key)
-    if who.__class__ is TimeWaitSock:
-        assert isinstance(who, TimeWaitSock)
+    if isinstance(who, TimeWaitSock):
         if not who.segment(skb, info):
             return
         # A SYN that may start a new connection, if somebody listens (TCP_TW_SYN).
@@ -137,7 +135,8 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
     process(who, skb, info)
 
 
-def _checksum_ok(skb: SkBuff, addresses: bytes) -> bool:
+def _checksum_ok(skb: SkBuff) -> bool:
+    addresses = bytes(skb.head[skb.network_header + 12 : skb.network_header + 20])
     pseudo = pseudo_v4(addresses[:4], addresses[4:], 6, skb.len)
     return fold(pseudo + skb_checksum(skb, 0, skb.len)) == 0xFFFF
 

@@ -9,6 +9,7 @@ connections, as in Linux.
 from __future__ import annotations
 
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pysock.core.skbuff import SkBuff, kfree_skb
@@ -278,8 +279,37 @@ def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
     sk.sport = parent.sport
     sk.dport = int.from_bytes(key[8:10], "big")
     sk.ehash_key = key
-    for name in _INHERITED:
-        setattr(sk, name, getattr(parent, name))
+    (
+        sk.flags,
+        sk.reuse,
+        sk.reuseport,
+        sk.bound_dev_if,
+        sk.priority,
+        sk.mark,
+        sk.linger,
+        sk.rcvlowat,
+        sk.rcvtimeo,
+        sk.sndtimeo,
+        sk.rcvbuf,
+        sk.sndbuf,
+        sk.rcvbuf_locked,
+        sk.sndbuf_locked,
+        sk.tos,
+        sk.ttl,
+        sk.nonagle,
+        sk.keepidle,
+        sk.keepintvl,
+        sk.keepcnt,
+        sk.linger2,
+        sk.user_timeout,
+        sk.user_mss,
+        sk.cong,
+        sk.pmtudisc,
+        sk.recverr,
+        sk.min_ttl,
+        sk.syn_retries,
+        sk.window_clamp,
+    ) = _INHERITED(parent)
     sk.bucket = parent.bucket
     if sk.bucket is not None:
         sk.bucket.owners[sk] = None
@@ -303,8 +333,8 @@ def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
     return sk
 
 
-#: Options that a child takes over from its listener.
-_INHERITED = (
+#: Options that a child takes over from its listener, read in one go.
+_INHERITED = attrgetter(
     "flags",
     "reuse",
     "reuseport",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _int = Struct("@i")
+LINGER2_MAX = 120  # seconds: TCP_FIN_TIMEOUT_MAX
 _INFO = Struct("@8B24I")
 
 
@@ -99,7 +100,7 @@ def _count(name: str, maximum: int) -> Callable[[TcpSock, int], None]:
 
 
 def _set_linger2(sk: TcpSock, value: int) -> None:
-    sk.linger2 = -1 if value < 0 else value * NSEC_PER_SEC
+    sk.linger2 = -1 if value < 0 else min(value, LINGER2_MAX) * NSEC_PER_SEC
 
 
 def _set_user_timeout(sk: TcpSock, value: int) -> None:
