@@ -26,6 +26,7 @@ from pysock.core.dev_xmit import deliver_taps
 from pysock.core.device import dev_close, dev_open, register_netdev, unregister_netdev
 from pysock.core.device_ops import Driver
 from pysock.core.errors import err
+from pysock.core.gso import gso_segment
 from pysock.core.netdev_events import NETDEV_DOWN, NETDEV_GOING_DOWN, NETDEV_REGISTER, NETDEV_UNREGISTER, NETDEV_UP
 from pysock.core.notifier import RawNotifierChain, notifier_to_errno
 from pysock.core.procfs_dev import net_dev_text
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
 class DeviceLayer:
     """The drivers and queueing disciplines that plugins registered, the device notifier chain, and the receive path.
 
-    ``gso_segment(skb, features)`` cuts a super-segment into a list of packets for a device that can't; None while
-    nobody has set it. ``gifconf`` has, by address family, a function that lists a device's addresses for SIOCGIFCONF,
+    ``gso_segment(skb, features)`` cuts a super-segment into a list of packets for a device that can't (core/gso.py; a
+    plugin that knows more protocols may put its own there). ``gifconf`` has, by address family, a function that lists a device's addresses for SIOCGIFCONF,
     as the 16 bytes of a struct sockaddr each.
     """
 
@@ -69,7 +70,7 @@ class DeviceLayer:
         self.qdiscs: dict[str, QdiscOps] = {}
         self._qdisc_owners: dict[str, str] = {}
         self.netdev_chain = RawNotifierChain("netdev_chain", kernel.errors)
-        self.gso_segment: Callable[[SkBuff, int], list[SkBuff]] | None = None
+        self.gso_segment: Callable[[SkBuff, int], list[SkBuff]] = gso_segment
         self.gifconf: dict[int, Callable[[NetDevice], list[bytes]]] = {}
         self.default_qdisc = "pfifo_fast"
         self.tx_weight = DEV_TX_WEIGHT

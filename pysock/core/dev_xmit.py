@@ -172,12 +172,8 @@ def _csum_ok(skb: SkBuff, features: int) -> bool:
 
 def _segment(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     """Cut a super-segment in software; dropped when nobody can."""
-    gso_segment = dev.kernel.dev_layer.gso_segment
-    if gso_segment is None:
-        _drop(dev, skb, 0, "SKB_GSO_SEG")
-        return ()
     try:
-        segments = gso_segment(skb, dev.features)
+        segments = dev.kernel.dev_layer.gso_segment(skb, dev.features)
     except Exception as exc:
         dev.kernel.errors.report("gso", "gso_segment", exc)
         segments = []

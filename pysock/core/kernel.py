@@ -34,6 +34,7 @@ from pysock.core.contain import ErrorReporter
 from pysock.core.dev import DeviceLayer
 from pysock.core.net import Net
 from pysock.core.registry import FamilyRegistry
+from pysock.core.skb_debug import SkbChecker
 from pysock.core.softirq import SoftnetData
 from pysock.core.timer import TimerQueue
 from pysock.core.wait import Sleeper, Sleepers
@@ -41,6 +42,8 @@ from pysock.plugin.manager import Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from pysock.core.skbuff import SkBuff
 
 #: The plugins that make pysock what it is out of the box; registered like anybody else's.
 BUILTIN_PLUGINS = (
@@ -64,6 +67,7 @@ class Kernel:
         "clock",
         "clock_ns",
         "creds",
+        "debug_skb",
         "dev_layer",
         "errors",
         "families",
@@ -104,6 +108,7 @@ class Kernel:
         self.families = FamilyRegistry(self)
         self.dev_layer = DeviceLayer(self)
         self.softnet = SoftnetData(self.dev_layer.receive_skb, self.errors)
+        self.debug_skb: SkbChecker | None = None
         self.netns: list[Net] = []
         self.init_net: Net = None  # type: ignore[assignment]  # boot() makes it
         self.plugins: Plugins = None  # type: ignore[assignment]  # boot() loads them
@@ -120,12 +125,15 @@ class Kernel:
         strict: bool = False,
         blocked: Iterable[str] = (),
         log: Callable[[str], None] | None = None,
+        debug_skb: bool = False,
     ) -> Kernel:
         """Bring a kernel up: plugins, families, drivers, and a first namespace with its loopback device up.
 
         ``clock`` is "real", "virtual" or a Clock; ``seed`` fixes everything that is left to chance (None: the
         operating system chooses); ``plugins`` are more module names to load; ``entry_points=False`` ignores installed
-        distributions. A plugin that fails is reported and left out, unless ``strict``: then PluginError.
+        distributions. A plugin that fails is reported and left out, unless ``strict``: then PluginError. ``debug_skb``
+        checks every packet that enters the receive path for broken rules of sharing (core/skb_debug.py), and lets
+        `SkbPanic` out of the call that met it.
         """
         if isinstance(clock, str):
             if clock not in ("real", "virtual"):
@@ -134,6 +142,9 @@ class Kernel:
         if seed is None:
             seed = random.SystemRandom().getrandbits(32)
         kernel = cls(clock, seed, log)
+        if debug_skb:
+            kernel.debug_skb = SkbChecker()
+            kernel.softnet.receive = kernel._checked_receive
         kernel._load(plugins, entry_points, strict, blocked)
         kernel.acquire()
         try:
@@ -204,6 +215,12 @@ class Kernel:
             self._deferred.pop(0)()
             if self.softnet.pending:
                 self.softnet.run()
+
+    def _checked_receive(self, skb: SkBuff) -> int:
+        """The receive path of a kernel that debugs packets."""
+        assert self.debug_skb is not None
+        self.debug_skb.check(skb)
+        return self.dev_layer.receive_skb(skb)
 
     # -- waiting -------------------------------------------------------------------------------------------
 

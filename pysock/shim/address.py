@@ -130,7 +130,8 @@ def lookup(net: Net, host: str, family: int) -> list[tuple[int, str]]:
     found = hosts_of(net).addresses(host)
     if found is None:
         # Odd numeric spellings ("127.1", "0x7f000001") belong to the C library; it asks nobody for them.
-        entries = real_getaddrinfo(host, None, family, SOCK_DGRAM, 0, AI_NUMERICHOST)
+        raw = host.encode("utf-8", "surrogateescape")  # which IDNA has no opinion about
+        entries = real_getaddrinfo(raw, None, family, SOCK_DGRAM, 0, AI_NUMERICHOST)
         found = [(entry[0], str(entry[4][0])) for entry in entries]
     wanted = [entry for entry in found if family in (AF_UNSPEC, entry[0])]
     if not wanted:

@@ -84,7 +84,10 @@ class epoll:
         fd = self._fd
         if fd >= 0:
             self._fd = -1
-            sys_close(self._task, fd)
+            try:
+                sys_close(self._task, fd)
+            except OSError:
+                pass  # somebody else has closed it: C does not tell either
 
     @property
     def closed(self) -> bool:

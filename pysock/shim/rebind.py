@@ -34,7 +34,8 @@ HANDS_OFF = (
 #: These wait where pysock cannot see it, so their deadlines must be of real time.
 KEEP_REAL_TIME = ("concurrent", "multiprocessing", "queue", "subprocess", "threading")
 
-#: What is worth finding in a module: the ids of all originals that were ever looked for.
+#: What is worth finding in a module: the ids of all originals that were ever looked for, and of their stand-ins. (All of
+#: them live as long as the process, so an id means one thing.)
 _interesting: set[int] = set()
 
 #: Module name -> (its namespace, the namespace's size when it was searched, the names that held something interesting).
@@ -55,7 +56,7 @@ class Rebinding:
     def apply(self) -> None:
         """Replace every original in every module."""
         table = {id(original): ours for original, ours in self._pairs}
-        _learn(table)
+        _learn(self._pairs)
         self._modules = frozenset(sys.modules)
         for namespace, names in self._namespaces(self._modules):
             for name in names:
@@ -112,7 +113,9 @@ class Rebinding:
         return name.split(".", 1)[0] not in self._skip
 
 
-def _learn(table: dict[int, Any]) -> None:
-    if not _interesting.issuperset(table):
-        _interesting.update(table)
+def _learn(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Both sides matter: a module may be searched for one set of pairs while another one is in place."""
+    wanted = {id(thing) for pair in pairs for thing in pair}
+    if not _interesting.issuperset(wanted):
+        _interesting.update(wanted)
         _known.clear()

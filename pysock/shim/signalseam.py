@@ -45,7 +45,7 @@ class Guarded:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         kernel = current_task().kernel
         if kernel.lock._is_owned():  # type: ignore[attr-defined]  # RLock has it; typeshed does not
-            kernel.wakeups.append(_Late(self, signum, frame))  # type: ignore[arg-type]  # it has ring(), and that is all
+            _Late(self, signum, frame).queue(kernel.wakeups)
         else:
             self.run(signum, frame)
 
@@ -57,25 +57,47 @@ class Guarded:
 
 
 class _Late:
-    """A signal that arrived while the kernel lock was held; takes a sleeper's place among those to be rung."""
+    """A signal that arrived while the kernel lock was held; takes a sleeper's place among those to be rung.
 
-    __slots__ = ("frame", "guarded", "queued", "signum")
+    Its handler may raise, so it goes to the end of the list and lets all sleepers be rung first.
+    """
+
+    __slots__ = ("frame", "guarded", "last", "signum", "wakeups")
 
     def __init__(self, guarded: Guarded, signum: int, frame: FrameType | None) -> None:
         self.guarded = guarded
         self.signum = signum
         self.frame = frame
-        self.queued = True
+        self.last = False
+        self.wakeups: list[Any] = []
+
+    def queue(self, wakeups: list[Any]) -> None:
+        """Take a place in ``wakeups``, the kernel's list."""
+        self.wakeups = wakeups
+        wakeups.append(self)
 
     def ring(self) -> None:
         """Called without the lock, by whoever leaves the kernel."""
-        if not self.queued:
+        if not self.last:
+            self.last = True
+            self.wakeups.append(self)
             return
-        self.queued = False
-        main = threading.main_thread().ident
-        if real.get_ident() == main:
+        others = self.wakeups[self.wakeups.index(self, self.wakeups.index(self) + 1) + 1 :]
+        self.wakeups = []
+        if real.get_ident() != threading.main_thread().ident:
+            self.send_again()
+            return
+        try:
             self.guarded.run(self.signum, self.frame)
-        elif main is not None:
+        except BaseException:
+            for other in others:
+                other.send_again()
+            raise
+
+    def send_again(self) -> None:
+        """Have the main thread run the handler some other time."""
+        main = threading.main_thread().ident
+        if main is not None:
             real.pthread_kill(main, self.signum)
 
 

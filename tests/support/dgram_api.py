@@ -3,8 +3,8 @@
 `Ours` and `Linux` have the same methods, and none of them blocks. A test that takes the fixture `api` runs on both and
 says by that: Linux does so, and we do. One that takes `ours` or `host` concerns pysock alone.
 
-`Host` is a pysock host with a second device, "w0" (10.0.0.1/24), whose frames are recorded and into which a test injects
-packets.
+`Host` is a pysock host with a second device, "w0" (10.0.0.1/24), whose frames are recorded and into which a test
+injects packets.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from support.devices import WireOps, make, ops_of
 
-from pysock import syscalls  # noqa: F401 - the room these functions are in
 from pysock.core.capability import Credentials
 from pysock.core.dev import netif_rx
 from pysock.core.device import dev_open, register_netdev
@@ -46,6 +44,7 @@ from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.ioctl import SIOCINQ
 from pysock.uapi.socket import AF_INET, MSG_DONTWAIT, SO_ERROR, SOCK_DGRAM, SOCK_RAW, SOL_SOCKET
 from pysock.vfs.task import Task
+from support.devices import WireOps, make, ops_of
 
 Addr = tuple[str, int]
 Control = list[tuple[int, int, bytes]]

@@ -7,9 +7,10 @@
     d.sleep(ms=40)
     d.silent()
 
-Sequence numbers are relative: the SYN has 0, the first byte 1, and a peer's ``ack`` counts from our SYN. Time is virtual and
-moves only in `sleep` (and in calls that block). The wire is a device of its own, "tcp0" with 10.0.0.1/24, without offloads: what
-is recorded are finished packets, and every one is checked for its checksums before a test sees it.
+Sequence numbers are relative: the SYN has 0, the first byte 1, and a peer's ``ack`` counts from our SYN. Time is
+virtual and moves only in `sleep` (and in calls that block). The wire is a device of its own, "tcp0" with 10.0.0.1/24,
+without offloads: what is recorded are finished packets, and the checksums of every one are checked before a test sees
+it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ PEER_ISN = 7_000_000
 M32 = 0xFFFFFFFF
 O_NONBLOCK = 0o4000
 
-_FLAGS = {"F": tcp.FIN, "S": tcp.SYN, "R": tcp.RST, "P": tcp.PSH, ".": tcp.ACK, "U": tcp.URG, "E": tcp.ECE, "W": tcp.CWR}
+_FLAGS = {
+    "F": tcp.FIN, "S": tcp.SYN, "R": tcp.RST, "P": tcp.PSH, ".": tcp.ACK, "U": tcp.URG, "E": tcp.ECE, "W": tcp.CWR,
+}  # fmt: skip
 
 
 def flag_bits(text: str) -> int:
@@ -492,14 +495,17 @@ def _syn_options(peer: Peer, mss: int, wscale: int | None, timestamps: bool) -> 
     return TcpOptions(mss=mss, wscale=wscale, timestamps=stamps)
 
 
+Judge = Callable[[bytes], "list[tuple[float, bytes]]"]
+
+
 class Pair:
     """Two hosts of one kernel, each with a namespace of its own, and a wire between them that may be unkind.
 
-    ``judge(packet)`` says what becomes of a packet: a list of (delay in ms, bytes) that arrive. [] is a loss, one entry the
-    normal case, two a duplicate; unequal delays reorder. `a` is 10.0.0.1, `b` is 10.0.0.2.
+    ``judge(packet)`` says what becomes of a packet: a list of (delay in ms, bytes) that arrive. [] is a loss, one entry
+    the normal case, two a duplicate; unequal delays reorder. `a` is 10.0.0.1, `b` is 10.0.0.2.
     """
 
-    def __init__(self, judge: Callable[[bytes], list[tuple[float, bytes]]], *, seed: int = 1, features: int = 0) -> None:
+    def __init__(self, judge: Judge, *, seed: int = 1, features: int = 0) -> None:
         self.diary = diary = Diary(seed, features=features)
         self.judge = judge
         self.sent = 0
@@ -507,6 +513,9 @@ class Pair:
         self.net_b: Net = diary.call(kernel.new_net, "b")  # type: ignore[assignment]
         ops_b = WireOps()
         dev_b: NetDevice = diary.call(make_device, self.net_b, ops_b, REMOTE, 1500, features)  # type: ignore[assignment]
+        for net in (diary.net, self.net_b):
+            net.sysctl.set("net.ipv4.tcp_syn_retries", 30)  # so that no weather keeps them apart
+            net.sysctl.set("net.ipv4.tcp_synack_retries", 30)
         diary.ops.deliver = _Carrier(self, dev_b)
         ops_b.deliver = _Carrier(self, diary.dev)
 

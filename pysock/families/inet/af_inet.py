@@ -116,6 +116,7 @@ class InetOps(ProtoOps):
         return sockopt.getsockopt(_inet(sock), level, optname, optlen)
 
     def sendmsg(self, sock: Socket, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
+        """Hand the call to the transport (inet_sendmsg)."""
         return sock.sk.prot.sendmsg(sock.sk, data, flags, msg)
 
     def recvmsg(self, sock: Socket, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:

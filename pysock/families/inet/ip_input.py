@@ -14,7 +14,7 @@ from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import icmp
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
-from pysock.families.inet.route import input_type
+from pysock.families.inet.route import Rtable, input_type
 from pysock.families.inet.udp import table_of
 from pysock.families.inet.udp_input import make_early
 
@@ -39,6 +39,7 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
     udp_early = make_early(table_of(inet))
 
     def ip_rcv(skb: SkBuff) -> None:
+        """Check the IP header, and find the connection that the datagram is for."""
         mibs.InReceives += 1
         head = skb.head
         off = skb.data
@@ -111,7 +112,11 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
     head = skb.head
     dev = skb.dev
     assert dev is not None
-    kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev)
+    rt = skb.dst
+    if isinstance(rt, Rtable):
+        kind = rt.type  # a copy of our own broadcast or multicast (ip_mc_output)
+    else:
+        kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev)
     if kind in (RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST):
         if kind == RTN_BROADCAST:
             inet.mibs.ipext.InBcastPkts += 1

@@ -171,8 +171,9 @@ def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop:
     payload.transport_header = offset + len(header)
     payload.protocol = ETH_P_IP
     payload.dev = rt.dev
-    if rt.type in (RTN_BROADCAST, RTN_MULTICAST):
-        loop_back(rt, payload, offset, loop)
+    if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, payload, offset, loop):
+        consume_skb(payload)
+        return 0
     result = rt.xmit(payload)
     if result > 0:
         if result == NET_XMIT_CN:
@@ -182,21 +183,26 @@ def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop:
     return result
 
 
-def loop_back(rt: Rtable, skb: SkBuff, offset: int, loop: bool) -> None:
+def loop_back(rt: Rtable, skb: SkBuff, offset: int, loop: bool) -> bool:
     """Give our own host its copy of a finished broadcast, or of a multicast it is a member of (ip_mc_output).
 
-    ``offset`` is the length of the link-layer header. A loopback device needs no help.
+    ``offset`` is the length of the link-layer header. A loopback device needs no help. False when the datagram must not
+    leave the host: a multicast with a TTL of zero (RFC 1112 6.1).
     """
-    if rt.loopback or (rt.type == RTN_MULTICAST and not (loop and is_member(rt.dev, rt.daddr))):
-        return
+    if rt.loopback:
+        return True
+    if rt.type == RTN_MULTICAST and not (loop and is_member(rt.dev, rt.daddr)):
+        return skb.head[offset + 8] != 0
     copy = skb_clone(skb)
     copy.mac_header = 0
     copy.data = copy.network_header = offset
     copy.len -= offset
     copy.pkt_type = PACKET_LOOPBACK
+    copy.dst = rt  # not routed again: with a source of our own it would be a martian
     if copy.ip_summed == CHECKSUM_NONE:
         copy.ip_summed = CHECKSUM_UNNECESSARY
     netif_rx(copy)
+    return skb.head[offset + 8] != 0
 
 
 def checked(result: int) -> None:

@@ -88,7 +88,7 @@ class InetNet:
 
     def _set_default_ttl(self, value: int) -> None:
         self.default_ttl = self.mibs.ip.DefaultTTL = value
-        self.fib.generation += 1  # connections keep the TTL in their cached headers
+        self.fib.flush()  # connections keep the TTL in their cached headers
 
     def _set_forwarding(self, value: bool) -> None:
         self.forwarding = value

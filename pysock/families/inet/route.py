@@ -35,6 +35,7 @@ _FAILURES = {
     RTN_UNREACHABLE: errno.EHOSTUNREACH,
     RTN_PROHIBIT: errno.EACCES,
 }
+_LINK_LOCAL_GROUPS = b"\xe0\0\0"  # 224.0.0.0/24
 _ETHERTYPE_IP = ETH_P_IP.to_bytes(2, "big")
 
 
@@ -149,15 +150,23 @@ def _output_many(inet: InetNet, daddr: bytes, saddr: bytes, dev: NetDevice | Non
 def input_type(inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice) -> int:
     """Whose a received datagram is: RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST (forward), or 0: drop it.
 
-    Martian sources (broadcast, multicast, loopback off the loopback device) are dropped (RFC 1812 5.3.7).
+    Martians are dropped (RFC 1812 5.3.7, fib_validate_source): a source that is broadcast, multicast, "this network"
+    (but to everybody on the link, as DHCP does) or, off the loopback device, loopback or our own.
     """
-    if not dev.flags & IFF_LOOPBACK and (is_loopback(saddr) or is_loopback(daddr)):
-        return 0
+    lookup = inet.fib.lookup
+    if not dev.flags & IFF_LOOPBACK:
+        if is_loopback(saddr) or is_loopback(daddr):
+            return 0
+        source = lookup(saddr)
+        if source is not None and source.type in (RTN_LOCAL, RTN_BROADCAST):
+            return 0
     if is_multicast(saddr) or saddr == b"\xff\xff\xff\xff":
+        return 0
+    if not saddr[0] and daddr != b"\xff\xff\xff\xff" and daddr[:3] != _LINK_LOCAL_GROUPS:
         return 0
     if is_multicast(daddr):
         return RTN_MULTICAST
     if daddr == b"\xff\xff\xff\xff":
         return RTN_BROADCAST
-    entry = inet.fib.lookup(daddr)
+    entry = lookup(daddr)
     return 0 if entry is None else entry.type

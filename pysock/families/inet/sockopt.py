@@ -49,7 +49,6 @@ from pysock.uapi.in_ import (
 )
 from pysock.uapi.socket import SOCK_RAW, SOCK_STREAM
 from pysock.uapi.tcp import TCP_LISTEN
-
 from pysock.wire.ipv4 import MAX_LENGTH
 
 if TYPE_CHECKING:

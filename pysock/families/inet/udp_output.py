@@ -17,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
-from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff, consume_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
 from pysock.families.inet import ip_cmsg, ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
@@ -229,8 +229,10 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     if sk.mark:
         skb.mark = sk.mark
     if not rt.loopback:
-        if rt.type in (RTN_BROADCAST, RTN_MULTICAST):
-            loop_back(rt, skb, offset, sk.mc_loop)
+        if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, skb, offset, sk.mc_loop):
+            sk.table.mib.OutDatagrams += 1
+            consume_skb(skb)
+            return
         charge_send(sk, skb)
     sk.table.ip_mib.OutRequests += 1
     result = rt.xmit(skb)

@@ -124,7 +124,7 @@ def test_files_sent_by_udp_go_nowhere(api: Api) -> None:
     assert api.recvmsg(server)[:2] == (b"a", [])
 
 
-# The error queue --------------------------------------------------------------------------------------------------------
+# The error queue ---------------------------------------------------------------------------------------------------
 
 
 def closed_port(api: Api) -> tuple[str, int]:

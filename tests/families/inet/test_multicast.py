@@ -21,7 +21,7 @@ from pysock.uapi.in_ import (
     IP_PKTINFO,
     IPPROTO_IP,
 )
-from pysock.uapi.socket import SO_BROADCAST, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
+from pysock.uapi.socket import SO_BROADCAST, SO_REUSEADDR, SOCK_RAW, SOCK_STREAM, SOL_SOCKET
 from pysock.wire import ipv4, udp
 
 LO_BYTES = b"\x7f\0\0\1"
@@ -33,6 +33,10 @@ GROUP_BYTES = bytes((239, 1, 2, 3))
 
 def on_lo(group: bytes = GROUP_BYTES) -> bytes:
     return group + LO_BYTES
+
+
+def on_device(ifindex: int) -> bytes:
+    return struct.pack("=4s4si", GROUP_BYTES, bytes(4), ifindex)
 
 
 def listener(api: Api, port: int = 0, host: str = "0.0.0.0") -> object:
@@ -90,12 +94,12 @@ def test_requests_that_cannot_be(api: Api) -> None:
     fails(errno.EINVAL, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, on_lo(bytes((10, 1, 2, 3))))
     fails(errno.EINVAL, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, GROUP_BYTES)
     fails(errno.ENODEV, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, GROUP_BYTES + bytes((203, 0, 113, 1)))
-    fails(errno.ENODEV, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, struct.pack("=4s4si", GROUP_BYTES, bytes(4), 999))
+    fails(errno.ENODEV, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, on_device(999))
     fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, on_lo())
-    api.setopt(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, struct.pack("=4s4si", GROUP_BYTES, bytes(4), 1))
+    api.setopt(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, on_device(1))
     fails(errno.EADDRINUSE, api.setopt, sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, on_lo())
     fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, GROUP_BYTES + bytes((203, 0, 113, 1)))
-    fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, struct.pack("=4s4si", GROUP_BYTES, bytes(4), 9))
+    fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, on_device(9))
     api.setopt(sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, on_lo())
     fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_DROP_MEMBERSHIP, on_lo())
 
@@ -126,7 +130,7 @@ def test_pktinfo_of_a_multicast(api: Api) -> None:
     assert api.recvmsg(sock)[1] == [(IPPROTO_IP, IP_PKTINFO, struct.pack("=i4s4s", 1, LO_BYTES, GROUP_BYTES))]
 
 
-# pysock alone ---------------------------------------------------------------------------------------------------------
+# pysock alone ------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_route_there_is_no_way(host: Host) -> None:
@@ -157,6 +161,21 @@ def test_what_leaves_a_real_device(host: Host, loop: bool) -> None:
         if loop:
             assert host.recvfrom(sock) == (b"news", ("10.0.0.1", host.name(talker)[1]))
         fails(errno.EAGAIN, host.recvfrom, sock)
+
+
+def test_a_ttl_of_zero_stays_at_home(host: Host) -> None:
+    sock, talker = listener(host), host.socket()
+    host.setopt(sock, IPPROTO_IP, IP_ADD_MEMBERSHIP, GROUP_BYTES + ME)
+    host.setopt(talker, IPPROTO_IP, IP_MULTICAST_IF, ME)
+    host.setopt(talker, IPPROTO_IP, IP_MULTICAST_TTL, 0)
+    host.sendto(talker, b"home", (GROUP, host.name(sock)[1]))
+    assert host.recvfrom(sock)[0] == b"home"
+    raw = host.socket(SOCK_RAW, 253)
+    host.setopt(raw, IPPROTO_IP, IP_MULTICAST_IF, ME)
+    host.setopt(raw, IPPROTO_IP, IP_MULTICAST_TTL, 0)
+    host.sendto(raw, b"home", (GROUP, 0))
+    assert host.recvfrom(raw)[0][20:] == b"home"
+    assert not host.sent()
 
 
 def test_broadcasts_reach_ourselves_too(host: Host) -> None:

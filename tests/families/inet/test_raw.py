@@ -6,7 +6,7 @@ import errno
 import os
 
 import pytest
-from support.dgram_api import LO, Api, Host, Linux, Ours, fails
+from support.dgram_api import Api, Host, Linux, Ours, fails
 
 from pysock.core.capability import CAP_NET_RAW, Credentials
 from pysock.families.inet.raw import ICMP_FILTER
@@ -154,7 +154,7 @@ def test_shutdown_and_disconnect(ours: Ours) -> None:
     assert ours.recvfrom(other)[0][20:] == b"a"
 
 
-# pysock alone ---------------------------------------------------------------------------------------------------------
+# pysock alone ------------------------------------------------------------------------------------------------------
 
 
 def test_the_receive_path_asks_only_while_somebody_listens(ours: Ours) -> None:

@@ -104,7 +104,8 @@ def test_tos_sets_the_priority_and_spares_tcps_bits(api: Api) -> None:
 
 def test_multicast_numbers(api: Api) -> None:
     sock = api.socket()
-    assert [api.getint(sock, IPPROTO_IP, o) for o in (IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL)] == [1, 1, 1]
+    for option in (IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL):
+        assert api.getint(sock, IPPROTO_IP, option) == 1
     for value in (0, 255, 7):
         api.setopt(sock, IPPROTO_IP, IP_MULTICAST_TTL, value)
         assert api.getint(sock, IPPROTO_IP, IP_MULTICAST_TTL) == value
@@ -137,7 +138,8 @@ def test_the_multicast_interface(api: Api) -> None:
     api.setopt(sock, IPPROTO_IP, IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), bytes(4), 1))
     assert api.getopt(sock, IPPROTO_IP, IP_MULTICAST_IF, 4) == bytes(4)
     fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_MULTICAST_IF, bytes((203, 0, 113, 1)))
-    fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_MULTICAST_IF, struct.pack("=4s4si", bytes(4), bytes(4), 999))
+    nowhere = struct.pack("=4s4si", bytes(4), bytes(4), 999)
+    fails(errno.EADDRNOTAVAIL, api.setopt, sock, IPPROTO_IP, IP_MULTICAST_IF, nowhere)
     fails(errno.EINVAL, api.setopt, sock, IPPROTO_IP, IP_MULTICAST_IF, b"\1")
 
 

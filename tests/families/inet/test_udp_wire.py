@@ -44,7 +44,7 @@ def table(ours: Ours) -> UdpTable:
     return state
 
 
-# Out ------------------------------------------------------------------------------------------------------------------
+# Out ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("checksums", [False, True])
@@ -76,9 +76,7 @@ def test_checksums_that_are_computed_verify(payload: bytes, sport: int, dport: i
     sock = host.bound("10.0.0.1", sport)
     host.sendto(sock, payload, (PEER_NAME, dport))
     (sent,) = host.sent()
-    assert sent == ipv4.build(
-        ME, PEER, 17, udp.build(sport, dport, payload, addresses=(ME, PEER)), flags=ipv4.DF
-    )
+    assert sent == ipv4.build(ME, PEER, 17, udp.build(sport, dport, payload, addresses=(ME, PEER)), flags=ipv4.DF)
 
 
 def test_a_connected_socket_numbers_its_datagrams(host: Host) -> None:
@@ -225,7 +223,7 @@ def test_a_busy_device_fills_the_send_buffer() -> None:
     assert host.poll(sock) & 4
 
 
-# In -------------------------------------------------------------------------------------------------------------------
+# In ----------------------------------------------------------------------------------------------------------------
 
 
 def test_what_comes_in_is_delivered(host: Host) -> None:
@@ -325,7 +323,7 @@ def test_closing_gives_everything_back(host: Host) -> None:
     assert host.counted()["UdpNoPorts"] == 1
 
 
-# The memory of flows --------------------------------------------------------------------------------------------------
+# The memory of flows -----------------------------------------------------------------------------------------------
 
 
 def test_the_second_datagram_takes_the_short_way(ours: Ours, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +395,7 @@ def test_the_memory_is_bounded(host: Host) -> None:
     assert len(host.sk(client).flows) <= 1024
 
 
-# ICMP about it --------------------------------------------------------------------------------------------------------
+# ICMP about it -----------------------------------------------------------------------------------------------------
 
 
 def complaint(host: Host, about: bytes, type: int, code: int, rest: int = 0) -> None:
@@ -427,7 +425,7 @@ def complaint(host: Host, about: bytes, type: int, code: int, rest: int = 0) -> 
     ],
 )
 def test_what_each_error_means(host: Host, type: int, code: int, number: int, hard: bool) -> None:
-    """Without IP_RECVERR only hard errors reach a connected socket; with it, all that mean anything reach any socket."""
+    """Without IP_RECVERR only hard errors reach connected sockets; with it, all that mean anything reach any."""
     connected, loose = host.bound("10.0.0.1", 5000), host.bound("10.0.0.1", 5001)
     host.connect(connected, (PEER_NAME, 53))
     for sock in (connected, loose):

@@ -12,6 +12,7 @@ from pysock.core.errors import err
 from pysock.core.netdev_features import NETIF_F_TSO
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.sock import SOCK_KEEPOPEN, Address
+from pysock.core.sockopt_set import SOCK_SNDBUF_LOCKED
 from pysock.families.inet import route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
@@ -144,7 +145,7 @@ def set_mss(sk: TcpSock, peer_mss: int) -> None:
     can_gso = rt is not None and bool(rt.dev.features & NETIF_F_TSO)
     sk.size_goal = max(GSO_MAX, mss) if can_gso else mss
     # tcp_sndbuf_expand(): room for twice the initial window of full segments.
-    if not sk.sndbuf_locked:
+    if not sk.flags & SOCK_SNDBUF_LOCKED:
         wanted = 2 * INIT_CWND * (mss + 576)
         sk.sndbuf = min(max(sk.sndbuf, wanted), sk.tcp.wmem[2])
 

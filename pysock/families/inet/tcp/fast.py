@@ -42,6 +42,7 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
     kernel = tcp.kernel
 
     def tcp_rcv(skb: SkBuff) -> None:
+        """Take the next segment of a connection, by header prediction where that holds."""
         mib.InSegs += 1
         sk = skb.sk
         if sk.__class__ is not TcpSock or not skb.ip_summed or skb.len - skb.data_len < 32:

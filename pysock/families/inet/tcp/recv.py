@@ -9,6 +9,7 @@ import errno
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
 from pysock.core.sock import RCV_SHUTDOWN, MsgHdr
+from pysock.core.sockopt_set import SOCK_RCVBUF_LOCKED
 from pysock.families.inet.tcp.output import select_window, send_ack
 from pysock.families.inet.tcp.sock import TcpSock
 from pysock.uapi.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL
@@ -158,7 +159,7 @@ def cleanup_rbuf(sk: TcpSock, copied: int) -> None:
 def _grow_rcvbuf(sk: TcpSock) -> None:
     """tcp_rcv_space_adjust(), in short: a program that keeps up gets a larger buffer, up to tcp_rmem[2]."""
     tcp = sk.tcp
-    if sk.rcvbuf_locked or not tcp.moderate_rcvbuf:
+    if sk.flags & SOCK_RCVBUF_LOCKED or not tcp.moderate_rcvbuf:
         return
     read = sk.rcv_nxt - sk.rx_bytes - sk.rcvq_seq
     now = sk.kernel.now

@@ -112,7 +112,6 @@ class TcpSock(InetSock):
         "rcv_nxt",
         "rcv_wscale",
         "rcv_wup",
-        "rcvbuf_locked",
         "rcvq_seq",
         "rcvq_space",
         "rcvq_time",
@@ -135,7 +134,6 @@ class TcpSock(InetSock):
         "snd_wl1",
         "snd_wnd",
         "snd_wscale",
-        "sndbuf_locked",
         "srtt",
         "ssthresh",
         "syn_retries",
@@ -170,7 +168,7 @@ class TcpSock(InetSock):
         self.snd_wscale = self.unsent_bytes = self.packets_out = self.nonagle = 0
         self.unsent: deque[bytes | memoryview] | None = None
         self.rtx_queue: deque[Segment] | None = None
-        self.fin_queued = self.nospace = self.sndbuf_locked = self.rcvbuf_locked = False
+        self.fin_queued = self.nospace = False
         self.mss = self.size_goal = MSS_DEFAULT
         self.user_mss = 0
         # Congestion and loss.

@@ -1,4 +1,4 @@
-"""Closing: every way through the states of RFC 9293 3.6, what shutdown, linger and unread data do, TIME-WAIT and its reuse."""
+"""Closing: every way through RFC 9293 3.6, what shutdown, linger and unread data do, TIME-WAIT and its reuse."""
 
 from __future__ import annotations
 

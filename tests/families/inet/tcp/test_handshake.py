@@ -1,4 +1,4 @@
-"""Opening: the three-way handshake from both ends, options, simultaneous open, retries, refusal (RFC 9293 3.5, RFC 7323)."""
+"""Opening: the three-way handshake from both ends, options, simultaneous open, retries (RFC 9293 3.5, RFC 7323)."""
 
 from __future__ import annotations
 

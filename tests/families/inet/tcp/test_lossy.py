@@ -1,4 +1,4 @@
-"""End to end over an unkind wire: whatever is lost, late, doubled or corrupted, both streams arrive as they were sent."""
+"""End to end over an unkind wire: whatever is lost, late, doubled or corrupted, both streams arrive intact."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def exchange(pair: Pair, one: bytes, two: bytes) -> tuple[bytes, bytes]:
     """Send ``one`` from a to b and ``two`` from b to a at the same time, close both; what arrived."""
     a, b = pair.connected()
     ends = [[a, one, 0, bytearray(), True], [b, two, 0, bytearray(), True]]
-    for _ in range(20000):
+    for step in range(20000):
         for end in ends:
             sock, data, sent, got, more = end
             assert isinstance(sock, Sock) and isinstance(data, bytes) and isinstance(sent, int)
@@ -68,7 +68,7 @@ def exchange(pair: Pair, one: bytes, two: bytes) -> tuple[bytes, bytes]:
                 end[4] = drain(sock, got)
         if not ends[0][4] and not ends[1][4]:
             break
-        pair.diary.sleep(ms=5)
+        pair.diary.sleep(ms=5 if step < 2000 else 200)  # back-offs may be long
     else:
         raise AssertionError("the streams never ended")
     a.close()
@@ -112,11 +112,7 @@ def test_both_streams_arrive(
     features = NETIF_F_TAKES_ALL if offload else 0
     pair = Pair(Weather(seed, loss, reorder, double, corrupt), seed=seed, features=features)
     one, two = stream(sizes[0], seed), stream(sizes[1], seed + 1)
-    try:
-        got_two, got_one = exchange(pair, one, two)
-    except (ConnectionError, TimeoutError):
-        assert loss > 15 or corrupt > 5  # a SYN or a FIN may run out of retries
-        return
+    got_two, got_one = exchange(pair, one, two)
     assert got_one == one
     assert got_two == two
     gone(pair)

@@ -1,4 +1,4 @@
-"""Ports: who may share one, how ephemeral ones are chosen, and what happens when there are none left (ip(7), socket(7))."""
+"""Ports: who may share one, how ephemeral ones are chosen, what happens when none is left (ip(7), socket(7))."""
 
 from __future__ import annotations
 

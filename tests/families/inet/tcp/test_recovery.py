@@ -219,8 +219,8 @@ class TestTimeout:
 
 
 class TestFastRetransmit:
-    def start(self, d: Diary, segments: int = 10) -> Conn:
-        conn = d.accept(mss=1000)
+    def start(self, d: Diary, segments: int = 10, timestamps: bool = False) -> Conn:
+        conn = d.accept(mss=1012 if timestamps else 1000, timestamps=timestamps)
         conn.sk.sndbuf = 1 << 20
         conn.sock.send(b"a" * 1000 * segments)
         conn.peer.expect_all()
@@ -260,8 +260,9 @@ class TestFastRetransmit:
         assert sent.count((1, 1000)) == 1
         assert (10001, 1000) in sent
 
-    def test_partial_ack_retransmits_the_next_hole(self, d: Diary) -> None:
-        conn = self.start(d)
+    @pytest.mark.parametrize("timestamps", [False, True])
+    def test_partial_ack_retransmits_the_next_hole(self, d: Diary, timestamps: bool) -> None:
+        conn = self.start(d, timestamps=timestamps)
         self.duplicates(conn, 1, 8)  # 1 and 5 are lost
         assert (1, 1000) in conn.peer.expect_all()
         conn.peer.send(".", seq=1, ack=4001)

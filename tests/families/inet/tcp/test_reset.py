@@ -68,7 +68,9 @@ STATES = {
     TCP_LAST_ACK: (last_ack, errno.ECONNRESET),
 }
 each_state = pytest.mark.parametrize(
-    ("state", "make", "error"), [(state, *how) for state, how in STATES.items()], ids=lambda v: getattr(v, "__name__", "")
+    ("state", "make", "error"),
+    [(state, *how) for state, how in STATES.items()],
+    ids=[how[0].__name__ for how in STATES.values()],
 )
 Maker = Callable[[Diary], tuple[Conn, int, int]]
 
@@ -76,7 +78,7 @@ Maker = Callable[[Diary], tuple[Conn, int, int]]
 @each_state
 class TestEachState:
     def test_exact_reset(self, d: Diary, state: int, make: Maker, error: int) -> None:
-        conn, seq, ack = make(d)
+        conn, seq, _ = make(d)
         assert conn.sk.state == state
         d.forget()
         conn.peer.send("R", seq=seq)
@@ -105,7 +107,7 @@ class TestEachState:
         assert conn.sk.state == state
 
     def test_syn_is_challenged(self, d: Diary, state: int, make: Maker, error: int) -> None:
-        conn, seq, ack = make(d)
+        conn, seq, _ = make(d)
         d.forget()
         conn.peer.send("S", seq=seq)
         conn.peer.expect(".", ack=seq)

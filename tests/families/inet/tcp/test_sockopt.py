@@ -120,11 +120,12 @@ def test_window_clamp(d: Diary) -> None:
 
 
 INFO = struct.Struct("@8B24I")
-FIELDS = (
-    "state ca_state retransmits probes backoff options wscale flags rto ato snd_mss rcv_mss unacked sacked lost retrans "
-    "fackets last_data_sent last_ack_sent last_data_recv last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh "
-    "snd_cwnd advmss reordering rcv_rtt rcv_space total_retrans"
-).split()
+FIELDS = [
+    "state", "ca_state", "retransmits", "probes", "backoff", "options", "wscale", "flags", "rto", "ato", "snd_mss",
+    "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent", "last_ack_sent",
+    "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh", "snd_cwnd", "advmss",
+    "reordering", "rcv_rtt", "rcv_space", "total_retrans",
+]  # fmt: skip
 
 
 def info_of(sock: Sock) -> dict[str, int]:
