@@ -1,5 +1,5 @@
-"""How a test suite uses pysock: an ordinary pytest file. With the ``pysock`` fixture (it comes with the package) the test runs in
-a network of its own, in virtual time; without it, on the operating system.
+"""How a test suite uses pysock: an ordinary pytest file. With the ``pysock`` fixture (it comes with the package) the
+test runs in a network of its own, in virtual time; without it, on the operating system.
 
     pytest examples/test_with_pysock.py
 """

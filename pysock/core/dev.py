@@ -54,8 +54,8 @@ class DeviceLayer:
     """The drivers and queueing disciplines that plugins registered, the device notifier chain, and the receive path.
 
     ``gso_segment(skb, features)`` cuts a super-segment into a list of packets for a device that can't (core/gso.py; a
-    plugin that knows more protocols may put its own there). ``gifconf`` has, by address family, a function that lists a device's addresses for SIOCGIFCONF,
-    as the 16 bytes of a struct sockaddr each.
+    plugin that knows more protocols may put its own there). ``gifconf`` has, by address family, a function that lists a
+    device's addresses for SIOCGIFCONF, as the 16 bytes of a struct sockaddr each.
     """
 
     __slots__ = (

@@ -29,6 +29,8 @@ from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EP
 from pysock.uapi.socket import MSG_DONTWAIT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pysock.core.capability import Credentials
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
@@ -73,7 +75,7 @@ SK_WMEM_DEFAULT = 212_992
 class MsgHdr:
     """What sendmsg and recvmsg carry besides the data (struct msghdr).
 
-    ``name`` is an address; ``control`` a list of ``(level, type, data)``; ``controllen`` the room in bytes that
+    ``name`` is an address; ``control`` a sequence of ``(level, type, data)``; ``controllen`` the room in bytes that
     the caller of recvmsg offers for control messages; ``flags`` what recvmsg reports (MSG_TRUNC, MSG_CTRUNC...).
     ``files`` carries open files for SCM_RIGHTS between the syscall layer and AF_UNIX.
     """
@@ -82,10 +84,15 @@ class MsgHdr:
 
     def __init__(self, name: Address = None, controllen: int = 0) -> None:
         self.name = name
-        self.control: list[tuple[int, int, bytes]] = []
+        # No list is made for the many messages that carry nothing besides the data.
+        self.control: Sequence[tuple[int, int, bytes]] = ()
         self.controllen = controllen
         self.flags = 0
-        self.files: list[Any] = []
+        self.files: Sequence[Any] = ()
+
+    def add_control(self, level: int, type: int, data: bytes) -> None:
+        """Append a control message."""
+        self.control = (*self.control, (level, type, data))
 
 
 class PollTable:

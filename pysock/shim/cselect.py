@@ -58,7 +58,7 @@ class Poll:
     _fds: dict[int, int]
     _running: bool
 
-    def __new__(cls) -> NoReturn:
+    def __new__(cls) -> Poll:
         raise TypeError("cannot create 'select.poll' instances")
 
     def __init_subclass__(cls) -> NoReturn:

@@ -14,6 +14,7 @@ import select as _select
 import signal as _signal
 import sys as _sys
 import time as _time
+from typing import Any as _Any
 
 #: The C module below the stdlib's socket.py.
 SOCKET = _socket
@@ -67,6 +68,8 @@ time_monotonic_ns = _time.monotonic_ns
 time_perf_counter = _time.perf_counter
 time_perf_counter_ns = _time.perf_counter_ns
 time_sleep = _time.sleep
+#: Any: typeshed knows the names of the clocks, and what comes back as a class of its own.
+time_get_clock_info: _Any = _time.get_clock_info
 
 get_ident = _thread.get_ident
 start_new_thread = _thread.start_new_thread

@@ -34,8 +34,8 @@ HANDS_OFF = (
 #: These wait where pysock cannot see it, so their deadlines must be of real time.
 KEEP_REAL_TIME = ("concurrent", "multiprocessing", "queue", "subprocess", "threading")
 
-#: What is worth finding in a module: the ids of all originals that were ever looked for, and of their stand-ins. (All of
-#: them live as long as the process, so an id means one thing.)
+#: What is worth finding in a module: the ids of all originals that were ever looked for, and of their stand-ins. (All
+#: of them live as long as the process, so an id means one thing.)
 _interesting: set[int] = set()
 
 #: Module name -> (its namespace, the namespace's size when it was searched, the names that held something interesting).

@@ -1,7 +1,8 @@
 """SCM_RIGHTS with the operating system's descriptors: programs pass pipes and files over our sockets too.
 
-A descriptor that is not ours travels as a `ForeignFile`, which holds a duplicate of it. It enters the sender's fd table for as long as the
-send takes; the receiver's new fd is changed for a duplicate of the real one at once, so that no program ever meets it.
+A descriptor that is not ours travels as a `ForeignFile`, which holds a duplicate of it. It enters the sender's fd table
+for as long as the send takes; the receiver's new fd is changed for a duplicate of the real one at once, so that no
+program ever meets it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from operator import index
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pysock.shim import real
@@ -59,6 +60,16 @@ def sleep(seconds: Any, /) -> None:
     kernel.sleep(ns)
 
 
+def get_clock_info(name: str, /) -> SimpleNamespace:
+    """What is known of a clock. A simulated one says that its resolution is a microsecond: an event loop adds that to
+    an instant to see what is due, and after 100 days a nanosecond would be lost in a float.
+    """
+    info: SimpleNamespace = real.time_get_clock_info(name)
+    if not current_task().kernel.clock.virtual or name not in ("monotonic", "perf_counter", "time"):
+        return info
+    return SimpleNamespace(adjustable=False, implementation="pysock", monotonic=name != "time", resolution=1e-6)
+
+
 def replacements() -> list[tuple[Any, Callable[..., Any]]]:
     """``(original, ours)`` of everything here."""
     return [
@@ -69,4 +80,5 @@ def replacements() -> list[tuple[Any, Callable[..., Any]]]:
         (real.time_perf_counter, monotonic),
         (real.time_perf_counter_ns, monotonic_ns),
         (real.time_sleep, sleep),
+        (real.time_get_clock_info, get_clock_info),
     ]

@@ -290,4 +290,4 @@ def _receive_message(
     data = _receive(file, sock, size, flags, msg)
     if msg.control or msg.files:
         give_rights(task, msg, flags)
-    return data, msg.control, msg.flags | flags & MSG_CMSG_CLOEXEC, msg.name
+    return data, list(msg.control), msg.flags | flags & MSG_CMSG_CLOEXEC, msg.name

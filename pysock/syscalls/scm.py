@@ -15,6 +15,8 @@ from pysock.uapi.cmsg import cmsg_space, fit_control, rights_room
 from pysock.uapi.socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, SCM_MAX_FD, SCM_RIGHTS, SOL_SOCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pysock.core.sock import MsgHdr
     from pysock.vfs.file import File
     from pysock.vfs.task import Task
@@ -46,7 +48,7 @@ def put_files(msg: MsgHdr) -> None:
     """Give the references back that are still in ``msg``."""
     files = msg.files
     if files:
-        msg.files = []
+        msg.files = ()
         for file in files:
             file.put()
 
@@ -70,7 +72,7 @@ def give_rights(task: Task, msg: MsgHdr, flags: int) -> None:
     msg.flags |= lost
 
 
-def _install(task: Task, files: list[File], cloexec: bool) -> list[int]:
+def _install(task: Task, files: Sequence[File], cloexec: bool) -> list[int]:
     fds: list[int] = []
     for file in files:
         try:

@@ -125,5 +125,5 @@ def test_a_plugin_that_fails_to_load_is_named_and_left_out() -> None:
     assert record.state == "failed"
     assert len(said) == 1
     assert "support.no_such_plugin" in said[0]
-    with pytest.raises(PluginError, match="support.no_such_plugin"):
+    with pytest.raises(PluginError, match=r"support\.no_such_plugin"):
         boot(plugins=["support.no_such_plugin"], strict=True)

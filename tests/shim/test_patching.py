@@ -24,11 +24,24 @@ import pytest
 
 import pysock
 from pysock.core.kernel import Kernel
-from pysock.shim import csocket, cselect
+from pysock.shim import cselect, csocket
 from pysock.shim.patching import Patch
 from pysock.vfs.task import current, set_default_task
 
-TOUCHED = ("socket", "select", "_socket", "selectors", "os", "posix", "fcntl", "signal", "time", "_thread", "threading", "ssl")
+TOUCHED = (
+    "socket",
+    "select",
+    "_socket",
+    "selectors",
+    "os",
+    "posix",
+    "fcntl",
+    "signal",
+    "time",
+    "_thread",
+    "threading",
+    "ssl",
+)
 
 # In lists, where a patch does not look.
 REAL = [socket.socket, select.epoll, os.read, time.time, socket.getaddrinfo]

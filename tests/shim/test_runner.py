@@ -12,7 +12,7 @@ import pytest
 
 import pysock
 
-PROGRAM = '''\
+PROGRAM = """\
 import os, sys
 print(__name__, __file__, sys.argv, sys.path[0], type(__spec__).__name__, __builtins__.__name__, __doc__)
 print(sys.modules["__main__"].__dict__ is globals(), os.getcwd())
@@ -33,7 +33,7 @@ if "late" in what:
     import atexit, threading, time
     atexit.register(lambda: print("atexit", fail.__name__))
     threading.Thread(target=lambda: (time.sleep(0.01), print("thread", fail.__name__))).start()
-'''
+"""
 
 SOCKETS = """
 import select, socket, sys
@@ -114,7 +114,7 @@ def test_sockets_are_ours(place: Path, options: str) -> None:
 
 
 def test_virtual_clock(place: Path) -> None:
-    code = "import time\nt = time.time(), time.monotonic()\ntime.sleep(3600)\nprint(time.time() - t[0], time.monotonic() - t[1])"
+    code = "import time\nt, m = time.time(), time.monotonic()\ntime.sleep(3600)\nprint(time.time() - t, time.monotonic() - m)"
     assert python(place, "-m", "pysock", "run", "--clock", "virtual", "-c", code) == (0, "3600.0 3600.0\n", "")
 
 
@@ -125,9 +125,9 @@ def test_seed(place: Path) -> None:
     assert len({out for _, out, _ in runs}) > 1
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "--clock", "fast", "x.py"], ["run", "--nonsense", "x.py"], ["fly"]])
-def test_usage(place: Path, arguments: list[str]) -> None:
-    code, out, error = python(place, "-m", "pysock", *arguments)
+@pytest.mark.parametrize("arguments", ["run", "run --clock fast x.py", "run --nonsense x.py", "fly"])
+def test_usage(place: Path, arguments: str) -> None:
+    code, out, error = python(place, "-m", "pysock", *arguments.split())
     assert (code, out) == (2, "")
     assert "usage: python -m pysock" in error
 
@@ -142,6 +142,6 @@ def test_help_version_and_plugins(place: Path) -> None:
 
 def test_pcap(place: Path) -> None:
     pytest.importorskip("pysock.lab.capture")
-    code = "import socket\nwith socket.create_server(('127.0.0.1', 0)) as s: socket.create_connection(s.getsockname()).close()"
+    code = "import socket\ns = socket.create_server(('127.0.0.1', 80))\nsocket.create_connection(('127.0.0.1', 80)).close()"
     assert python(place, "-m", "pysock", "run", "--pcap", "out.pcapng", "-c", code)[0] == 0
     assert (place / "out.pcapng").read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"

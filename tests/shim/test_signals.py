@@ -1,4 +1,6 @@
-"""Signal handlers under patch: never inside the stack, their exceptions out of the call, wake-up bytes into our sockets."""
+"""Signal handlers under patch: never inside the stack, their exceptions out of the call, wake-up bytes into our
+sockets.
+"""
 
 from __future__ import annotations
 

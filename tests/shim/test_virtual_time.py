@@ -26,7 +26,7 @@ def test_timeouts_are_exact(virtual_task: Task, seconds: float) -> None:
     with a, b:
         a.settimeout(seconds)
         before = clock.monotonic_ns()
-        with pytest.raises(TimeoutError, match="^timed out$"):
+        with pytest.raises(TimeoutError, match=r"^timed out$"):
             a.recv(1)
         assert clock.monotonic_ns() - before == math.ceil(seconds * NSEC_PER_SEC)
 
@@ -73,6 +73,19 @@ def test_asyncio_sleeps_for_nothing(virtual: Patch) -> None:
     before = time.monotonic()
     asyncio.run(asyncio.sleep(3600))
     assert 3600 <= time.monotonic() - before < 3601
+
+
+def test_asyncio_sleeps_for_a_century(virtual: Patch) -> None:
+    """Where a float of seconds cannot tell one nanosecond from the next."""
+    asyncio.run(asyncio.sleep(100 * 365 * 86_400))
+    asyncio.run(asyncio.sleep(0.001))
+
+
+def test_clock_info(virtual: Patch) -> None:
+    assert time.get_clock_info("monotonic").resolution == 1e-6
+    assert time.get_clock_info("thread_time").implementation != "pysock"
+    with pytest.raises(ValueError):
+        time.get_clock_info("sundial")
 
 
 def test_asyncio_timeout(virtual: Patch) -> None:

@@ -179,7 +179,7 @@ class LoopDgramOps(LoopOps):
         data, source, files = sk.inbox.popleft()
         if msg is not None:
             msg.name = source
-            msg.files += files
+            msg.files = (*msg.files, *files)
         return data if len(data) <= size else data[:size]
 
 

@@ -28,6 +28,7 @@ from pysock.uapi.socket import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Final
 
     from pysock.core.skbuff import SkBuff
@@ -51,7 +52,7 @@ class SendParams:
         self.ttl = self.tos = -1
 
 
-def parse_send(control: list[tuple[int, int, bytes]], params: SendParams) -> None:
+def parse_send(control: Sequence[tuple[int, int, bytes]], params: SendParams) -> None:
     """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one; those of other
     protocols are ignored.
     """
@@ -95,26 +96,26 @@ def receive(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
 
     ``ports`` says that the transport header starts with two ports.
     """
-    control = msg.control
+    add = msg.add_control
     if sk.flags & SOCK_TIMESTAMP:
         seconds, rest = divmod(skb.tstamp or sk.kernel.clock.time_ns(), 1_000_000_000)
         if sk.flags & SOCK_RCVTSTAMPNS:
-            control.append((SOL_SOCKET, SCM_TIMESTAMPNS, _TIME.pack(seconds, rest)))
+            add(SOL_SOCKET, SCM_TIMESTAMPNS, _TIME.pack(seconds, rest))
         else:
-            control.append((SOL_SOCKET, SCM_TIMESTAMP, _TIME.pack(seconds, rest // 1000)))
+            add(SOL_SOCKET, SCM_TIMESTAMP, _TIME.pack(seconds, rest // 1000))
     wanted = sk.cmsg_flags
     if not wanted:
         return
     header = skb_copy_bits(skb, skb.network_header - skb.data, 20)
     if wanted & CMSG_PKTINFO:
-        control.append((SOL_IP, IP_PKTINFO, _pktinfo(sk, skb, header[16:20])))
+        add(SOL_IP, IP_PKTINFO, _pktinfo(sk, skb, header[16:20]))
     if wanted & CMSG_TTL:
-        control.append((SOL_IP, IP_TTL, _INT.pack(header[8])))
+        add(SOL_IP, IP_TTL, _INT.pack(header[8]))
     if wanted & CMSG_TOS:
-        control.append((SOL_IP, IP_TOS, header[1:2]))
+        add(SOL_IP, IP_TOS, header[1:2])
     if wanted & CMSG_ORIGDSTADDR and ports:
         port = skb_copy_bits(skb, skb.transport_header - skb.data + 2, 2)
-        control.append((SOL_IP, IP_ORIGDSTADDR, SOCKADDR_IN.pack(AF_INET, port, header[16:20])))
+        add(SOL_IP, IP_ORIGDSTADDR, SOCKADDR_IN.pack(AF_INET, port, header[16:20]))
 
 
 def _pktinfo(sk: InetSock, skb: SkBuff, daddr: bytes) -> bytes:

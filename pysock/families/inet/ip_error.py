@@ -136,7 +136,7 @@ def recv_error(sk: InetSock, size: int, flags: int, msg: MsgHdr | None) -> bytes
     if msg is not None:
         msg.name = error.name
         msg.flags |= MSG_ERRQUEUE
-        msg.control.append((SOL_IP, IP_RECVERR, error.pack()))
+        msg.add_control(SOL_IP, IP_RECVERR, error.pack())
         if len(data) > size:
             msg.flags |= MSG_TRUNC
     consume_skb(skb)

@@ -120,7 +120,7 @@ def send_message(sk: UnixSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         creds = creds or ucred(sk.creds)
     other.post(Message(data, message_charge(size), sk, files, creds))
     if files and msg is not None:
-        msg.files = []
+        msg.files = ()
     return size
 
 

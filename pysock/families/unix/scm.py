@@ -109,11 +109,11 @@ def recv_scm(sk: UnixSock, msg: MsgHdr | None, files: Sequence[OpenFile], creds:
     passcred = sk.flags & SOCK_PASSCRED
     if msg is not None and msg.controllen:
         if passcred:
-            msg.control.append((SOL_SOCKET, SCM_CREDENTIALS, creds or UCRED_UNSET))
+            msg.add_control(SOL_SOCKET, SCM_CREDENTIALS, creds or UCRED_UNSET)
         if flags & MSG_PEEK:
             for file in files:
                 file.get()
-        msg.files.extend(files)
+        msg.files = (*msg.files, *files)
         return
     if msg is not None and (passcred or files):
         msg.flags |= MSG_CTRUNC

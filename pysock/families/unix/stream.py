@@ -61,7 +61,7 @@ class UnixStreamOps(UnixConnectionOps):
             # The common case: it goes as it is, in one piece.
             peer.post(Message(data, message_charge(size), sk, files, creds))
             if files and msg is not None:
-                msg.files = []
+                msg.files = ()
             return size
         return self._send_pieces(sk, peer, data, flags, msg, creds)
 
@@ -81,7 +81,7 @@ class UnixStreamOps(UnixConnectionOps):
                 piece = data[sent : sent + piece_size]
                 files: Sequence[OpenFile] = ()
                 if msg is not None:
-                    files, msg.files = msg.files, []
+                    files, msg.files = msg.files, ()
                 peer.post(Message(piece, message_charge(len(piece)), sk, files, creds))
                 sent += len(piece)
         except OSError:
@@ -89,7 +89,7 @@ class UnixStreamOps(UnixConnectionOps):
                 raise
         if not size and msg is not None:
             discard(sk, msg.files)
-            msg.files = []
+            msg.files = ()
         return sent
 
     def recvmsg(self, sock: Socket, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:

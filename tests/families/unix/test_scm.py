@@ -53,10 +53,10 @@ def test_files_arrive_in_order_with_their_references(unix: Unix, kind: int) -> N
     first, second = unix.pair(kind)
     files = [FakeFile(), FakeFile(), FakeFile()]
     sent = send(unix, first, b"x", *files)
-    assert sent.files == []  # taken over
+    assert not sent.files  # taken over
     data, msg = recv(unix, second)
     assert data == b"x"
-    assert msg.files == files
+    assert list(msg.files) == files
     assert [file.count for file in files] == [1, 1, 1]
     assert msg.flags == 0
 
@@ -70,11 +70,11 @@ def test_a_stream_read_ends_with_the_message_that_had_files(unix: Unix) -> None:
     send(unix, first, b"c", two)
     send(unix, first, b"d")
     data, msg = recv(unix, second)
-    assert (data, msg.files) == (b"ab", [one])
+    assert (data, list(msg.files)) == (b"ab", [one])
     data, msg = recv(unix, second)
-    assert (data, msg.files) == (b"c", [two])
+    assert (data, list(msg.files)) == (b"c", [two])
     data, msg = recv(unix, second)
-    assert (data, msg.files) == (b"d", [])
+    assert (data, list(msg.files)) == (b"d", [])
 
 
 def test_where_linux_ends_a_stream_read() -> None:
@@ -97,9 +97,9 @@ def test_files_come_with_the_first_byte_of_a_stream_message(unix: Unix) -> None:
     file = FakeFile()
     send(unix, first, b"abc", file)
     data, msg = recv(unix, second, 1)
-    assert (data, msg.files) == (b"a", [file])
+    assert (data, list(msg.files)) == (b"a", [file])
     data, msg = recv(unix, second)
-    assert (data, msg.files) == (b"bc", [])
+    assert (data, list(msg.files)) == (b"bc", [])
 
 
 def test_peeking_takes_references_of_its_own(unix: Unix, kind: int) -> None:
@@ -107,10 +107,10 @@ def test_peeking_takes_references_of_its_own(unix: Unix, kind: int) -> None:
     file = FakeFile()
     send(unix, first, b"x", file)
     _, msg = recv(unix, second, flags=MSG_PEEK)
-    assert msg.files == [file]
+    assert list(msg.files) == [file]
     assert file.count == 2
     _, msg = recv(unix, second)
-    assert msg.files == [file]
+    assert list(msg.files) == [file]
     assert file.count == 2
 
 
@@ -127,7 +127,7 @@ def test_files_without_a_taker_are_closed(unix: Unix, kind: int, how: str) -> No
         data, msg = recv(unix, second, room=0)
         assert data == b"x"
         assert msg.flags & MSG_CTRUNC
-        assert msg.files == []
+        assert list(msg.files) == []
     assert file.count == 0
 
 
@@ -160,21 +160,21 @@ def test_files_of_a_failed_send_stay_with_the_caller(unix: Unix, kind: int) -> N
     msg.files = [file]
     with raises(errno.ENOTCONN):
         unix.call(unix.socket(kind), "sendmsg", b"x", unix.dontwait, msg)
-    assert msg.files == [file]
+    assert list(msg.files) == [file]
     assert file.count == 1
 
 
 def test_a_stream_carries_no_files_without_bytes(unix: Unix) -> None:
     first, second = unix.pair(STREAM)
     file = FakeFile()
-    assert send(unix, first, b"", file).files == []
+    assert not send(unix, first, b"", file).files
     assert file.count == 0
     with raises(errno.EAGAIN):
         recv(unix, second)
     other = FakeFile()
     dgram, receiver = unix.pair(DGRAM)
     send(unix, dgram, b"", other)
-    assert recv(unix, receiver)[1].files == [other]
+    assert list(recv(unix, receiver)[1].files) == [other]
 
 
 def test_files_go_with_the_first_piece(unix: Unix) -> None:
@@ -182,9 +182,9 @@ def test_files_go_with_the_first_piece(unix: Unix) -> None:
     file = FakeFile()
     send(unix, first, bytes(200_000), file)
     data, msg = recv(unix, second, 1 << 20)
-    assert msg.files == [file]
+    assert list(msg.files) == [file]
     assert len(data) < 200_000
-    assert recv(unix, second, 1 << 20)[1].files == []
+    assert not recv(unix, second, 1 << 20)[1].files
 
 
 def test_too_many_files(unix: Unix) -> None:
@@ -212,7 +212,7 @@ def test_passcred_shows_the_sender(unix: Unix, kind: int) -> None:
 def test_without_passcred_nothing_is_shown(unix: Unix, kind: int) -> None:
     first, second = unix.pair(kind)
     unix.send(first, b"x")
-    assert recv(unix, second)[1].control == []
+    assert not recv(unix, second)[1].control
 
 
 def test_a_message_sent_before_passcred_has_no_sender(unix: Unix, kind: int) -> None:
@@ -228,7 +228,7 @@ def test_passcred_without_room_is_truncated(unix: Unix, kind: int) -> None:
     unix.send(first, b"x")
     _, msg = recv(unix, second, room=0)
     assert msg.flags & MSG_CTRUNC
-    assert msg.control == []
+    assert list(msg.control) == []
 
 
 def state(unix: Unix, sock: Socket, stated: bytes) -> None:

@@ -68,7 +68,7 @@ class TcpSock(InetSock):
     """Times are ns on the kernel's monotonic clock (NEVER: not armed), sizes bytes, cwnd and ssthresh segments.
 
     ``rto_at`` serves retransmission, zero-window probes and SYN retries; ``delack_at`` the delayed ACK;
-    ``keepalive_at`` the keepalive and the FIN-WAIT-2 timeout. One coarse `Timer` covers them all.
+    ``keepalive_at`` the keepalive. One coarse `Timer` covers them all.
     """
 
     __slots__ = (
