@@ -20,7 +20,6 @@ Source: net/core/dev.c, by function name.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.dev_xmit import deliver_taps
 from pysock.core.device import dev_close, dev_open, register_netdev, unregister_netdev
@@ -36,6 +35,7 @@ from pysock.core.softirq import NET_RX_DROP, NET_RX_SUCCESS, NETDEV_MAX_BACKLOG
 from pysock.uapi.if_ import IFF_UP
 from pysock.uapi.if_ether import ETH_P_ALL
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

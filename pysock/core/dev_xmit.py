@@ -11,7 +11,6 @@ Source: net/core/dev.c and net/sched/sch_generic.c, by function name.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.device_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
 from pysock.core.netdev_features import (
@@ -32,6 +31,7 @@ from pysock.uapi.if_ import IFF_UP
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_HOST, PACKET_OUTGOING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff

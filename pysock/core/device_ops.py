@@ -23,10 +23,10 @@ What the stack promises to every method here, and what it expects:
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.device import NetDevice
     from pysock.core.kernel import Kernel

@@ -7,7 +7,6 @@ frame, `EthDeviceOps` checks addresses. Source: net/ethernet/eth.c, by function 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.device_ops import HeaderOps, NetDeviceOps
 from pysock.core.errors import err
@@ -25,6 +24,7 @@ from pysock.uapi.if_ether import (
 )
 from pysock.uapi.if_packet import PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST, PACKET_OTHERHOST
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from random import Random
 

@@ -13,8 +13,6 @@ Not here: UDP (UDP_SEGMENT), tunnels, IPv6; GRO, the way back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.uapi.if_ether import ETH_P_IP
@@ -22,6 +20,7 @@ from pysock.uapi.in_ import IPPROTO_TCP
 from pysock.wire import ipv4, tcp
 from pysock.wire.checksum import checksum, pseudo_v4
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

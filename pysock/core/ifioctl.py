@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
@@ -27,6 +26,7 @@ from pysock.uapi import ioctl as nr
 from pysock.uapi.if_ import IFREQ_INT, IFREQ_SIZE, pack_ifname, pack_ifreq, unpack_ifname, unpack_ifreq
 from pysock.uapi.socket import AF_UNSPEC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

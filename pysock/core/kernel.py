@@ -26,7 +26,6 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import Credentials
 from pysock.core.clock import Clock, RealClock, VirtualClock
@@ -40,6 +39,7 @@ from pysock.core.timer import TimerQueue
 from pysock.core.wait import Sleeper, Sleepers
 from pysock.plugin.manager import Plugins
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 

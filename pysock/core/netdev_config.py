@@ -7,7 +7,6 @@ need the kernel lock; errors are OSError with Linux's errno. Source: net/core/de
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.netdev_events import (
@@ -41,6 +40,7 @@ from pysock.uapi.if_ import (
     IFF_UP,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,7 +9,6 @@ back. All functions need the kernel lock. Source: net/core/dev.c, by function na
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.netdev_config import call_driver, dev_close
@@ -33,6 +32,7 @@ from pysock.core.qdisc import qdisc_destroy
 from pysock.core.skbuff import kfree_skb
 from pysock.uapi.if_ import IFF_LOOPBACK, IFNAMSIZ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -14,8 +14,6 @@ netdev_config.py, netdev_register.py, qdisc.py, and dev_add_pack in dev.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core import dev_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY, DeviceStats, HeaderOps, NetDeviceOps
 from pysock.core.netdev_features import NETIF_F_TAKES_ALL
@@ -35,6 +33,7 @@ from pysock.uapi.if_ import (
     IFF_UP,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

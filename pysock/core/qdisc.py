@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, hard_start_xmit, validate_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY
@@ -22,6 +21,7 @@ from pysock.core.skbuff import kfree_skb, skb_orphan
 from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.core.timer import Timer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import ClassVar

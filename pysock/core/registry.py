@@ -7,11 +7,11 @@ plugins once for a family nobody has registered (Linux: request_module("net-pf-N
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import NetProtoFamily, Socket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

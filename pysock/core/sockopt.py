@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core import sockopt_set as setters
 from pysock.core.clock import NEVER, NSEC_PER_SEC, NSEC_PER_USEC
@@ -47,6 +46,7 @@ from pysock.core.sockopt_set import (
 from pysock.uapi import socket as so
 from pysock.uapi.if_ import IFNAMSIZ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.clock import NEVER, NSEC_PER_SEC, NSEC_PER_USEC
@@ -17,6 +16,7 @@ from pysock.core.sock import SOCK_KEEPOPEN, SOCK_PASSCRED, SOCK_RCVTSTAMPNS, SOC
 from pysock.uapi import socket as so
 from pysock.uapi.if_ import IFNAMSIZ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -13,8 +13,8 @@ the rest to the next time somebody enters or is about to sleep (Linux: ksoftirqd
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

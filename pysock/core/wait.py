@@ -25,11 +25,11 @@ from __future__ import annotations
 import os
 import select
 import threading
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC, VirtualClock
 from pysock.core.timer import Timer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

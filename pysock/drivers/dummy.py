@@ -5,8 +5,6 @@ For addresses that must not depend on a real link, and for tests: with a tap one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.device_ops import NETDEV_TX_OK, Driver
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
 from pysock.core.netdev_features import (
@@ -20,6 +18,7 @@ from pysock.core.netdev_features import (
 from pysock.core.skbuff import consume_skb
 from pysock.uapi.if_ import IFF_MULTICAST, IFF_NOARP
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff

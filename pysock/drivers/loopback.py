@@ -7,8 +7,6 @@ verified, since the bytes never left memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.device_ops import NETDEV_TX_OK, DeviceStats, Driver
 from pysock.core.eth import ETH_HEADER_OPS, ZERO_ADDR, EthDeviceOps, eth_type_trans
 from pysock.core.netdev_features import (
@@ -28,6 +26,7 @@ from pysock.uapi.if_ import ARPHRD_LOOPBACK, IFF_LOOPBACK
 from pysock.uapi.if_ether import ETH_ALEN, ETH_HLEN, ETH_P_IP
 from pysock.uapi.if_packet import PACKET_HOST
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from pysock.core.dev import PacketType, dev_add_pack, dev_remove_pack
 from pysock.core.errors import err
@@ -28,6 +27,7 @@ from pysock.uapi.if_packet import PACKET_LOOPBACK, PACKET_OUTGOING
 from pysock.wire import ethernet
 from pysock.wire.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType

@@ -17,10 +17,9 @@ lock. So no hook may block, sleep or call the socket API of the same Kernel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pluggy
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -23,6 +22,7 @@ from pysock.plugin.discover import Candidate
 from pysock.plugin.records import PluginError, PluginRecord
 from pysock.plugin.relay import HookManager
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias

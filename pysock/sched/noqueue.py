@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.qdisc import Qdisc
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.qdisc import Qdisc
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff

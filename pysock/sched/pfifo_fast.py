@@ -7,10 +7,10 @@ dev.tx_queue_len packets. Source: net/sched/sch_generic.c.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.qdisc import Qdisc
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.qdisc import QdiscOps
 from pysock.sched.noqueue import NoQueue
 from pysock.sched.pfifo import Bfifo, Pfifo
 from pysock.sched.pfifo_fast import PfifoFast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from operator import index
-from typing import TYPE_CHECKING, Any
 
 from pysock.shim.real import gaierror, inet_ntop, inet_pton, real_getaddrinfo
 from pysock.syscalls.buffer import as_bytes
@@ -16,7 +15,10 @@ from pysock.uapi.netdb import AI_NUMERICHOST, EAI_ADDRFAMILY, EAI_NONAME
 from pysock.uapi.sockaddr import SUN_PATH_MAX
 from pysock.uapi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, AF_UNSPEC, SOCK_DGRAM
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pysock.core.net import Net
 
 #: Addresses that were converted before, by what the program passed; pure translations, so all kernels share them.

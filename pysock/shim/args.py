@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from operator import index
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _INT_MAX = 0x7FFFFFFF
 _NSEC_MAX = (1 << 63) - 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from operator import index
-from typing import Any, NoReturn
 
 from pysock.core.errors import err
 from pysock.shim import epollobj
@@ -22,6 +21,10 @@ from pysock.uapi.poll import FD_SETSIZE, POLLIN, POLLNVAL, POLLOUT, POLLPRI
 from pysock.vfs.fdnum import VirtualFds
 from pysock.vfs.poll import SELECT_EX, SELECT_IN, SELECT_OUT
 from pysock.vfs.task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 error = OSError
 epoll = epollobj.epoll

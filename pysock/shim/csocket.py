@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from operator import index
-from typing import Any
 
 from pysock.core.errors import err
 from pysock.shim import defaults, names
@@ -22,6 +21,10 @@ from pysock.syscalls.file import sys_close, sys_fcntl
 from pysock.syscalls.socket import sys_socketpair
 from pysock.uapi.fcntl import F_DUPFD_CLOEXEC
 from pysock.uapi.socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SocketType = socket
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pysock.shim.args import timeout_ns, timeout_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["getdefaulttimeout", "setdefaulttimeout"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from operator import index
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
@@ -24,7 +23,10 @@ from pysock.uapi.poll import (
 )
 from pysock.vfs.epoll import Epoll
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
     from pysock.vfs.task import Task
 
 _DEFAULT_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI

@@ -6,11 +6,10 @@ They are kept in a real epoll. A thread that waits sleeps on that epoll's own de
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.shim.real import select_epoll
 from pysock.uapi.poll import POLLNVAL
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -6,11 +6,10 @@ means the same everywhere. `names.py` answers getaddrinfo and its relatives from
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.shim.real import inet_ntop, inet_pton
 from pysock.uapi.socket import AF_INET, AF_INET6
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.net import Net
 

@@ -12,8 +12,8 @@ import sys
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,8 +7,6 @@ the order of results, the defaults and the error codes are the ones programs kno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pysock.shim.address import encode_host, lookup, resolve
 from pysock.shim.hosts import canonical, hosts_of
 from pysock.shim.real import audit, gaierror, herror, real_getaddrinfo, real_getnameinfo
@@ -24,8 +22,9 @@ from pysock.uapi.netdb import (
 )
 from pysock.uapi.socket import AF_INET, AF_INET6, AF_UNSPEC
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from pysock.core.net import Net
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.shim import real
@@ -33,8 +32,10 @@ from pysock.syscalls.file import (
 )
 from pysock.uapi.fcntl import F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 #: How much one sendfile() moves at most; programs call it again until the file is at its end.
 _SENDFILE_MAX = 1 << 18

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.kernel import Kernel
 from pysock.shim import cselect, csocket, osseam, real, signalseam, threadseam, timeseam
@@ -32,9 +31,11 @@ from pysock.shim.rebind import KEEP_REAL_TIME, Rebinding
 from pysock.vfs.fdnum import PlaceholderFds
 from pysock.vfs.task import Task, set_default_task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import ModuleType, TracebackType
+    from typing import Any
 
     from pysock.core.clock import Clock
     from pysock.core.net import Net

@@ -14,7 +14,10 @@ import select as _select
 import signal as _signal
 import sys as _sys
 import time as _time
-from typing import Any as _Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any as _Any
 
 #: The C module below the stdlib's socket.py.
 SOCKET = _socket

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 #: Never touched: our own rooms hold what they need, and these tools talk to the outside.
 HANDS_OFF = (

@@ -8,13 +8,13 @@ program ever meets it.
 from __future__ import annotations
 
 from struct import pack, unpack
-from typing import TYPE_CHECKING
 
 from pysock.shim.real import os_close, os_dup, os_set_inheritable
 from pysock.syscalls.file import sys_close
 from pysock.uapi.socket import SCM_RIGHTS, SOL_SOCKET
 from pysock.vfs.file import File
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.vfs.task import Task
 

@@ -13,11 +13,12 @@ import io
 import os
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
+    from typing import NoReturn
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _OUR_FRAMES = (_HERE, os.path.dirname(_HERE))

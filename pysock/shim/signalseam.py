@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
 
 from pysock.shim import real
 from pysock.vfs.task import current_task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+    from typing import Any
 
 
 class _Wakeup:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from operator import index
-from typing import TYPE_CHECKING, Any
 
 from pysock.shim.address import parse
 from pysock.shim.args import c_int
@@ -15,8 +14,10 @@ from pysock.syscalls.message import sys_recvmsg, sys_sendmsg
 from pysock.uapi.poll import EPOLLIN, EPOLLOUT
 from pysock.uapi.socket import UIO_MAXIOV
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from pysock.shim.sockobj import socket
 

@@ -14,7 +14,6 @@ import errno
 import sys
 import warnings
 from operator import index
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.shim import defaults, sockmsg
@@ -51,8 +50,10 @@ from pysock.uapi.socket import (
     SOL_SOCKET,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from pysock.vfs.task import Task
 

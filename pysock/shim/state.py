@@ -7,11 +7,11 @@ that only says `import pysock as socket` boots a kernel with its first socket, i
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from pysock.shim.foreign import Foreign
 from pysock.vfs import task as vfs_task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.net import Net
     from pysock.vfs.task import Task

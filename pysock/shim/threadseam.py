@@ -4,13 +4,13 @@ first moment.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pysock.shim import real
 from pysock.vfs import task as vfs_task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pysock.core.kernel import Kernel
     from pysock.vfs.task import Task

@@ -7,14 +7,15 @@ tries again.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP
 from pysock.vfs.poll import poll_files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from pysock.vfs.task import Task
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from operator import index
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 from pysock.shim import real
 from pysock.vfs.task import current_task
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _NSEC_PER_SEC = 1_000_000_000
 

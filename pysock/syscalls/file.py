@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.syscalls.again import look_again
@@ -15,6 +14,7 @@ from pysock.syscalls.buffer import as_bytes, gather, scatter, writable_views
 from pysock.uapi.fcntl import O_CLOEXEC, O_NONBLOCK
 from pysock.vfs.fcntl import do_fcntl, do_ioctl, set_nonblock
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -10,7 +10,6 @@ can tell its length.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
@@ -28,6 +27,7 @@ from pysock.uapi.socket import (
     UIO_MAXIOV,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Final, TypeAlias

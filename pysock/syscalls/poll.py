@@ -8,7 +8,6 @@ early.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
@@ -19,6 +18,7 @@ from pysock.vfs.epoll_ctl import do_epoll_ctl
 from pysock.vfs.eventfd import EventFd
 from pysock.vfs.poll import do_poll, do_select
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 from struct import pack, unpack
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.cmsg import cmsg_space, fit_control, rights_room
 from pysock.uapi.socket import MSG_CMSG_CLOEXEC, MSG_CTRUNC, SCM_MAX_FD, SCM_RIGHTS, SOL_SOCKET
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import Socket
@@ -26,6 +25,7 @@ from pysock.uapi.socket import (
 )
 from pysock.vfs.sockfs import sockfd_lookup
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -11,12 +11,13 @@ nothing of the stack imported, before the set-up of a test that asks.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
     from pysock.testing.session import Session
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 from pysock.core.kernel import Kernel
 from pysock.shim.hosts import hosts_of
 from pysock.shim.patching import patch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 

@@ -11,14 +11,13 @@ from each side's first one. Windows show in SYNs, and when they are closed. A se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.tools import tcpdump
 from pysock.wire import ipv4, ipv6, tcp, udp
 from pysock.wire.addr import inet6_ntoa, inet_ntoa
 from pysock.wire.decode import Data
 from pysock.wire.errors import Malformed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -6,8 +6,8 @@ A line is a list of spans, a span is (style, text); styles are the keys of `COLO
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -8,13 +8,13 @@ Times are UTC. `python -m pysock.tools.tcpdump FILE...` prints pcapng files.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from pysock.lab.pcapng import Packet, read_file
 from pysock.wire import decode
 from pysock.wire.errors import Malformed
 from pysock.wire.pcapng import LINKTYPE_ETHERNET
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 

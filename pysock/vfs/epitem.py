@@ -7,15 +7,14 @@ on the ready list and to ring for a waiter. Whether the file really is ready is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pysock.core.sock import PollTable
 from pysock.core.wait import WaitEntry
 from pysock.uapi.poll import EPOLLERR, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLOUT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Any, Final
 
     from pysock.core.wait import WaitQueue
     from pysock.vfs.epoll import Epoll

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.poll import (
@@ -21,6 +20,7 @@ from pysock.uapi.poll import (
 from pysock.vfs.epitem import EpItem
 from pysock.vfs.epoll import Epoll
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.wait import WaitQueue
@@ -12,6 +11,7 @@ from pysock.uapi.fcntl import EFD_SEMAPHORE, O_NONBLOCK
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from pysock.vfs.file import File
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.fcntl import (
@@ -23,6 +22,7 @@ from pysock.uapi.fcntl import (
 )
 from pysock.uapi.ioctl import FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.vfs.fdtable import FdTable
     from pysock.vfs.file import File

@@ -18,10 +18,10 @@ import errno
 import fcntl
 import os
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Final

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.fcntl import FD_CLOEXEC, O_NONBLOCK
 from pysock.vfs.fdnum import VirtualFds
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

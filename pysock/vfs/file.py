@@ -17,11 +17,11 @@ writev too, as Linux's read_iter and write_iter do: the syscall joins and scatte
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.fcntl import O_RDWR
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import PollTable, Socket
     from pysock.vfs.epitem import EpItem

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import PollTable
@@ -30,6 +29,7 @@ from pysock.uapi.poll import (
     POLLNVAL,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Final

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import NO_OPS
@@ -13,6 +12,7 @@ from pysock.uapi.socket import MSG_DONTWAIT, MSG_EOR, SOCK_SEQPACKET
 from pysock.vfs.file import File
 from pysock.vfs.inode import Inode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

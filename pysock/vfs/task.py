@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
-from pysock.core.kernel import Kernel
 from pysock.vfs.fdtable import FdTable
 from pysock.vfs.sockfs import SockFs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pysock.core.capability import Credentials
     from pysock.core.clock import Clock
+    from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.vfs.epoll import ForeignPoller
     from pysock.vfs.fdnum import FdNumbers
@@ -77,6 +77,8 @@ class Task:
         numbers: FdNumbers | None = None,
     ) -> Task:
         """Boot a kernel, and return its first task. The arguments are those of `Kernel.boot`."""
+        from pysock.core.kernel import Kernel  # with pluggy behind it: not before somebody needs a kernel
+
         return cls.for_kernel(Kernel.boot(clock=clock, seed=seed, plugins=plugins), numbers=numbers)
 
     def exit(self) -> None:

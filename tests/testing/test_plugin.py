@@ -291,7 +291,10 @@ def test_same_seed_same_instants(suite: pytest.Pytester) -> None:
                 await asyncio.sleep(1.5)
                 writer.write(b"x\\n")
                 await reader.read()
-                return address, writer.get_extra_info("sockname"), time.monotonic_ns()
+                name = writer.get_extra_info("sockname")
+                writer.close()
+                await writer.wait_closed()
+                return address, name, time.monotonic_ns()
 
         def test_it(pysock):
             with open("seen", "w") as file:

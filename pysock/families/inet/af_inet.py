@@ -8,7 +8,6 @@ their Proto.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import CAP_NET_BIND_SERVICE
 from pysock.core.clock import NEVER
@@ -34,6 +33,7 @@ from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.uapi.socket import AF_INET, AF_UNSPEC, MSG_DONTWAIT, SHUT_RD, SHUT_RDWR, SOCK_RAW
 from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net

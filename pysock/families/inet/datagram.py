@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_copy_bits
@@ -34,7 +33,10 @@ from pysock.uapi.ioctl import SIOCINQ, SIOCOUTQ
 from pysock.uapi.socket import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC
 from pysock.uapi.tcp import TCP_CLOSE, TCP_ESTABLISHED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pysock.core.capability import Credentials
     from pysock.core.net import Net
     from pysock.families.inet.route import Rtable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.netdev_events import (
@@ -16,6 +15,7 @@ from pysock.core.netdev_events import (
 from pysock.families.inet.fib import RT_SCOPE_HOST, RT_SCOPE_LINK, RTN_BROADCAST, RTN_LOCAL, RTN_UNICAST, FibEntry
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_UP
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet

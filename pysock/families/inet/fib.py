@@ -11,10 +11,10 @@ Not here yet: metrics beyond "the first one wins", multipath, policy rules, 100,
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.route import Rtable

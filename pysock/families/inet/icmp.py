@@ -13,7 +13,6 @@ passed to the transports, no more.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pysock.core.skb_data import pskb_may_pull, skb_checksum, skb_copy_bits
 from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, consume_skb, kfree_skb
@@ -46,6 +45,7 @@ from pysock.wire.icmp import (
     TIMESTAMPREPLY,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

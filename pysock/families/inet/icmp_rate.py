@@ -8,12 +8,11 @@ destination (icmp_ratelimit ms a message, six at once). Only the types in icmp_r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_SEC
 from pysock.uapi.if_ import IFF_LOOPBACK
 from pysock.wire.icmp import DEST_UNREACH, FRAG_NEEDED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.device import dev_mc_add, dev_mc_del
 from pysock.core.errors import err
@@ -19,6 +18,7 @@ from pysock.families.inet.devinet import in_device
 from pysock.families.inet.fib import RTN_LOCAL
 from pysock.uapi.in_ import IP_MAX_MEMBERSHIPS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.inet_sock import InetSock

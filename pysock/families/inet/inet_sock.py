@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.sock import Proto, Sock
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.net import InetNet
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net

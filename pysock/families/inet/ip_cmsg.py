@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_copy_bits
@@ -27,6 +26,7 @@ from pysock.uapi.socket import (
     SOL_SOCKET,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb
@@ -21,6 +20,7 @@ from pysock.uapi.sockaddr import SOCKADDR_IN, SOCKADDR_IN_SIZE
 from pysock.uapi.socket import AF_INET, MSG_ERRQUEUE, MSG_TRUNC, SOL_IP
 from pysock.wire import icmp as wire
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -8,8 +8,6 @@ and freed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import icmp
@@ -18,6 +16,7 @@ from pysock.families.inet.route import Rtable, input_type
 from pysock.families.inet.udp import table_of
 from pysock.families.inet.udp_input import make_early
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

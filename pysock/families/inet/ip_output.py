@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.dev import netif_rx
 from pysock.core.dev_xmit import NET_XMIT_CN
@@ -31,6 +30,7 @@ from pysock.uapi.if_packet import PACKET_LOOPBACK
 from pysock.uapi.in_ import IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT
 from pysock.wire.ipv4 import DF
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet

@@ -7,7 +7,6 @@ the program put there. Who may make one is decided by the group and net.ipv4.pin
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SkBuff, kfree_skb
@@ -23,6 +22,7 @@ from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import checksum
 from pysock.wire.icmp import ECHO_REQUEST, HEADER_SIZE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net

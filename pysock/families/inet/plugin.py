@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pluggy
 
 from pysock.core.capability import CAP_NET_RAW
@@ -18,6 +16,7 @@ from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP
 from pysock.uapi.socket import AF_INET, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,12 +9,12 @@ but never before the permanent ones of the same protocol (inet_register_protosw)
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.in_ import IPPROTO_IP
 from pysock.uapi.socket import SOCK_PACKET
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import Proto, ProtoOps
     from pysock.families.inet.inet_sock import InetSock

@@ -10,7 +10,6 @@ One of IPPROTO_RAW only sends, and always with its own header.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skb_copy import skb_clone
@@ -25,6 +24,7 @@ from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_RAW
 from pysock.uapi.socket import MSG_OOB, SOL_RAW
 from pysock.uapi.tcp import TCP_ESTABLISHED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -7,7 +7,6 @@ UDP has its own (udp_output): it keeps what it finds out. These sockets send rar
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SkBuff
@@ -21,6 +20,7 @@ from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import checksum
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import MsgHdr
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.families.inet.addr import ANY, is_loopback, is_multicast
@@ -23,6 +22,7 @@ from pysock.families.inet.fib import (
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_UP
 from pysock.uapi.if_ether import ETH_P_IP
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -7,7 +7,6 @@ socket sends makes it forget its cached route and headers. Other levels go to th
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.errors import err
@@ -51,6 +50,7 @@ from pysock.uapi.socket import SOCK_RAW, SOCK_STREAM
 from pysock.uapi.tcp import TCP_LISTEN
 from pysock.wire.ipv4 import MAX_LENGTH
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final

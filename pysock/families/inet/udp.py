@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb
@@ -27,6 +26,7 @@ from pysock.uapi.in_ import IPPROTO_UDP
 from pysock.uapi.socket import MSG_DONTWAIT, SOL_UDP
 from pysock.uapi.udp import UDP_CORK
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net

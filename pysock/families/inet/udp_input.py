@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
@@ -27,6 +26,7 @@ from pysock.uapi.in_ import IPPROTO_UDP
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import fold, pseudo_v4
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

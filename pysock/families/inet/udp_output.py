@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff, consume_skb
@@ -30,6 +29,7 @@ from pysock.uapi.in_ import IP_PMTUDISC_DO, IPPROTO_UDP
 from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB
 from pysock.uapi.tcp import TCP_ESTABLISHED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import Address, MsgHdr
     from pysock.families.inet.udp import UdpSock

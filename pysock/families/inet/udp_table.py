@@ -19,12 +19,14 @@ with one possible answer are remembered: SO_BINDTODEVICE may change the others b
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
 
 from pysock.core.errors import err
 from pysock.families.inet.addr import ANY, host_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet
     from pysock.families.inet.udp import UdpSock

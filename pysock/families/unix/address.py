@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.uapi.sockaddr import SUN_PATH_MAX
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import Address
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import NetProtoFamily
@@ -13,6 +12,7 @@ from pysock.families.unix.stream import UnixStreamOps
 from pysock.families.unix.unix_sock import UnixSock
 from pysock.uapi.socket import AF_UNIX, PF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import RCV_SHUTDOWN, SOCK_PASSCRED, SS_CONNECTED
@@ -19,6 +18,7 @@ from pysock.families.unix.unix_sock import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTE
 from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.uapi.socket import SOMAXCONN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import Address, Socket
 

@@ -11,7 +11,6 @@ Linux: unix_dgram_sendmsg(), unix_dgram_recvmsg(), unix_dgram_poll(), unix_dgram
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK, SOCK_DEAD, SOCK_PASSCRED, WAKE_WRITABLE
@@ -31,6 +30,7 @@ from pysock.families.unix.unix_sock import (
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLRDHUP
 from pysock.uapi.socket import MSG_OOB, MSG_PEEK, MSG_TRUNC, SOCK_SEQPACKET
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

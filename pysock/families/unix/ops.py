@@ -6,7 +6,6 @@ Linux: unix_bind(), unix_socketpair(), unix_getname(), unix_shutdown(), unix_pol
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import (
@@ -31,6 +30,7 @@ from pysock.uapi.poll import (
 )
 from pysock.uapi.socket import AF_UNIX, SHUT_RD, SHUT_RDWR, SOCK_DGRAM
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

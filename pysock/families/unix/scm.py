@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import errno
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.capability import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 from pysock.core.errors import err
 from pysock.core.sock import SOCK_PASSCRED
 from pysock.uapi.socket import MSG_CTRUNC, MSG_PEEK, SCM_CREDENTIALS, SCM_MAX_FD, SCM_RIGHTS, SOL_SOCKET
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, Protocol

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.families.unix.connection import UnixConnectionOps
 from pysock.families.unix.dgram import message_poll, receive_message, send_message
 from pysock.families.unix.unix_sock import TCP_ESTABLISHED, sk_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.sock import MsgHdr, PollTable, Socket
 

@@ -13,7 +13,6 @@ Linux: unix_stream_sendmsg(), unix_stream_read_generic().
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_DEAD, SOCK_PASSCRED
@@ -22,6 +21,7 @@ from pysock.families.unix.scm import UCRED_UNSET, Message, discard, recv_scm, se
 from pysock.families.unix.unix_sock import TCP_ESTABLISHED, message_charge, settle
 from pysock.uapi.socket import MSG_OOB, MSG_PEEK, MSG_WAITALL
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

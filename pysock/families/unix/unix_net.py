@@ -17,11 +17,11 @@ from __future__ import annotations
 import errno
 import os
 from stat import S_IFSOCK, S_ISSOCK
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.families.unix.address import shape_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, TypeAlias
 

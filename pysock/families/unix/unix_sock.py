@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.errors import err
 from pysock.core.sock import SEND_SHUTDOWN, SHUTDOWN_MASK, SOCK_DEAD, WAKE_WRITABLE, Proto, Sock
@@ -28,6 +27,7 @@ from pysock.families.unix.scm import Message, discard, ucred
 from pysock.families.unix.unix_net import UnixNet
 from pysock.uapi.socket import AF_UNIX, SOCK_DGRAM
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

@@ -6,13 +6,12 @@ prediction did not take: old and future ACKs, window updates, duplicate ACKs. Lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.clock import NEVER
 from pysock.families.inet.tcp import recovery, rtt
 from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
 from pysock.families.inet.tcp.sock import CA_OPEN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import Segment, TcpSock
 

@@ -7,8 +7,7 @@ What an algorithm keeps about a connection is on the `TcpSock` (``cwnd``, ``ssth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 

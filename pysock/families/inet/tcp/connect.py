@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
@@ -36,6 +35,7 @@ from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
 from pysock.wire.tcp import ACK, RST, SYN
 from pysock.wire.tcp_options import MAX_WSCALE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.route import Rtable
     from pysock.families.inet.tcp.input import SegmentInfo

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER
 from pysock.core.skbuff import SkBuff
@@ -22,6 +21,7 @@ from pysock.families.inet.tcp.sock import TcpSock
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

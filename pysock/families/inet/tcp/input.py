@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.skb_data import pskb_may_pull, skb_checksum
@@ -36,6 +35,7 @@ from pysock.wire.checksum import fold, pseudo_v4
 from pysock.wire.tcp import ACK, FIN, RST, SYN
 from pysock.wire.tcp_options import TcpOptions, parse_options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.families.inet.tcp import cong, timers
 from pysock.families.inet.tcp.end import abort
@@ -14,6 +13,7 @@ from pysock.families.inet.tcp.timewait import TimeWaitQueue
 from pysock.uapi.in_ import IPPROTO_TCP
 from pysock.uapi.tcp import TCP_LISTEN, TCP_SYN_SENT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.net import InetNet
 

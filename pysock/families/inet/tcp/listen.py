@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.timer import Timer
@@ -33,6 +32,7 @@ from pysock.uapi.tcp import TCP_LISTEN, TCP_SYN_RECV
 from pysock.wire.ipv4 import DF
 from pysock.wire.tcp import ACK, RST, SYN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.input import SegmentInfo
     from pysock.families.inet.tcp.net import TcpNet

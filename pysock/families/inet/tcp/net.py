@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.errors import err
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -7,10 +7,10 @@ copy of a byte wins.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.families.inet.tcp.sock import SEG_FIN, Segment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_MSEC
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.wire.tcp import CHECKSUM_OFFSET, HEADER
 from pysock.wire.tcp_options import MAX_WSCALE, TcpOptions, build_options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
 

@@ -7,7 +7,6 @@ SO_REUSEADDR and none of them listens, or both have SO_REUSEPORT and one owner (
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.errors import err
@@ -16,6 +15,7 @@ from pysock.families.inet.tcp.net import BindBucket
 from pysock.families.inet.tcp.timewait import TimeWaitSock
 from pysock.uapi.tcp import TCP_LISTEN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 

@@ -16,11 +16,10 @@ sent twice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.families.inet.tcp.output import retransmit, write_xmit
 from pysock.families.inet.tcp.sock import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, Segment
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 

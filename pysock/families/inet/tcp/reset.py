@@ -5,7 +5,6 @@ state.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING
 
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.families.inet import route
@@ -15,6 +14,7 @@ from pysock.wire.ipv4 import DF
 from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, RST, SYN
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.input import SegmentInfo
     from pysock.families.inet.tcp.net import TcpNet

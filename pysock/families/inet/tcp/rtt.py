@@ -9,11 +9,10 @@ a shift.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pysock.core.clock import NSEC_PER_MSEC
 from pysock.families.inet.tcp.sock import RTO_MAX, RTO_MIN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 

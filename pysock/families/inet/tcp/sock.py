@@ -5,7 +5,6 @@ retransmission.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC, NSEC_PER_SEC
 from pysock.core.sock import SHUTDOWN_MASK, Proto
@@ -15,6 +14,7 @@ from pysock.families.inet.tcp.net import BindBucket, TcpNet
 from pysock.families.inet.tcp.states import CURR_ESTAB
 from pysock.uapi.tcp import TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net

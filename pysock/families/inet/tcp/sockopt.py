@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from struct import Struct, error, pack
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_SEC, NSEC_PER_USEC
 from pysock.core.errors import err
@@ -15,6 +14,7 @@ from pysock.families.inet.tcp.sock import NAGLE_CORK, NAGLE_OFF, TcpSock
 from pysock.uapi import tcp as u
 from pysock.uapi.in_ import IPPROTO_TCP
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

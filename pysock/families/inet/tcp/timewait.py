@@ -7,7 +7,6 @@ FIN-WAIT-2 lasts tcp_fin_timeout or TCP_LINGER2; when that is not 60 s, it has a
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.skbuff import SkBuff, kfree_skb
@@ -18,6 +17,7 @@ from pysock.families.inet.tcp.sock import nothing
 from pysock.uapi.tcp import TCP_FIN_WAIT2, TCP_TIME_WAIT
 from pysock.wire.tcp import ACK, FIN, RST, SYN
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
