@@ -1,4 +1,4 @@
-"""Same program, same seed: the same bytes at the same instants. The captures of two runs are compared, byte for byte."""
+"""Same program, same seed: the same bytes at the same instants. Captures of two runs are compared, byte for byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def captured(program: str, seed: int, path: Path) -> bytes:
 @pytest.mark.parametrize("program", ["asyncio_echo.py", "udp_pair.py"])
 def test_two_runs_leave_one_capture(program: str, tmp_path: Path) -> None:
     first = captured(program, 5, tmp_path / "first.pcapng")
-    assert len(first) > 1000
+    assert len(first) > 500
     assert captured(program, 5, tmp_path / "second.pcapng") == first
 
 
