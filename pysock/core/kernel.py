@@ -200,8 +200,13 @@ class Kernel:
         wakeups = self.wakeups
         self.wakeups = []
         self._release()
-        for sleeper in wakeups:
-            sleeper.ring()
+        try:
+            for sleeper in wakeups:
+                sleeper.ring()
+        except BaseException:  # a signal handler raised: nobody may be left asleep for that
+            for sleeper in wakeups:
+                sleeper.ring()
+            raise
 
     def defer(self, work: Callable[[], None]) -> None:
         """Do ``work`` under the lock: now if this thread is not in the kernel, else when it leaves. For finalizers."""

@@ -356,6 +356,9 @@ class Sock:
         timeo = self.sndtimeo
         return timeo if timeo == NEVER else self.kernel.clock_ns() + timeo
 
+    def rcvbuf_changed(self) -> None:
+        """SO_RCVBUF was set: a protocol with windows computes its own anew."""
+
     # -- telling those who wait --------------------------------------------------------------------------
 
     def data_ready(self) -> None:

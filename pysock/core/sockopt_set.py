@@ -75,6 +75,7 @@ def set_rcvbuf(sk: Sock, size: int) -> None:
     """The same for what is received (__sock_set_rcvbuf)."""
     sk.flags |= SOCK_RCVBUF_LOCKED
     sk.rcvbuf = max(min(size, INT_MAX // 2) * 2, SOCK_MIN_RCVBUF)
+    sk.rcvbuf_changed()
 
 
 def so_sndbuf(sk: Sock, creds: Credentials, number: int) -> None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC, VirtualClock
 from pysock.core.timer import Timer
@@ -44,10 +45,12 @@ _eventfd_read = os.eventfd_read
 _eventfd_write = os.eventfd_write
 _EVENTFD_FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
 _close = os.close
+_process_time_ns = time.process_time_ns
 
-#: How long (ms of real time) virtual time waits for a thread that seems to run but moves no packet:
-#: it may be blocked where pysock cannot see it (Thread.join, a queue).
+#: How long (ms of real time) virtual time waits for a thread that does not sleep in the kernel, moves no packet and
+#: uses no processor either: it is blocked where pysock cannot see it (Thread.join, a queue).
 VIRTUAL_GRACE_MS = 20
+_GRACE_CPU_NS = 1_000_000
 
 
 class WaitEntry:
@@ -262,7 +265,9 @@ class Sleeper:
                 kernel.timers.mod_timer(self.timer, deadline)
                 kernel.leave()
             while not self.woken:
-                if len(kernel.parked) >= kernel.participants:
+                # A sleeper that was rung is no longer asleep, though its thread may not have run yet.
+                awake = any(sleeper.woken for sleeper in kernel.parked)
+                if not awake and len(kernel.parked) >= kernel.participants:
                     if self.real_fds:
                         self._sleep(0)  # what is ready now comes before any jump of the clock
                         if self.woken:
@@ -271,17 +276,15 @@ class Sleeper:
                         self._sleep(None)  # nothing will ever happen here: only a signal or another thread
                     continue
                 seen = kernel.softnet.processed
+                used = _process_time_ns()
                 self._sleep(VIRTUAL_GRACE_MS)
-                if kernel.softnet.processed == seen and not self._rung():
+                moved = kernel.softnet.processed != seen or _process_time_ns() - used >= _GRACE_CPU_NS
+                if not moved and not any(sleeper.woken for sleeper in kernel.parked):
                     kernel.advance()
         finally:
             kernel.parked.remove(self)
             if deadline != NEVER:
                 kernel.timers.del_timer(self.timer)
-
-    def _rung(self) -> bool:
-        """`woken`, asked again: another thread sets it."""
-        return self.woken
 
     def retire(self) -> None:
         """The thread that owned this sleeper is gone."""

@@ -51,7 +51,7 @@ def attributes() -> dict[str, dict[str, object]]:
     """Everything that every module and the pollers of `selectors` hold, by identity."""
     found: dict[str, dict[str, object]] = {}
     for name, module in list(sys.modules.items()):
-        if type(module) is types.ModuleType and not name.startswith(("pysock", "_pytest", "tests")):
+        if type(module) is types.ModuleType and not name.startswith(("pysock", "_pytest", "tests", "hypothesis")):
             found[name] = dict(vars(module))
     for cls in (selectors.SelectSelector, selectors.PollSelector, selectors.EpollSelector):
         found[cls.__name__] = dict(vars(cls))

@@ -58,8 +58,9 @@ def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
     while taken < total:
         room = sk.sndbuf - queued_bytes(sk)
         if room <= 0:
-            _push(sk, flags | MSG_MORE)
-            # Packets move when the kernel is left: only then can room appear.
+            # Nothing more will join what waits, so neither Nagle nor cork may hold it (TCP_NAGLE_PUSH). Packets move
+            # when the kernel is left: only then can room appear.
+            write_xmit(sk, push=True)
             sk.nospace = True
             if deadline == 0:
                 sk.kernel.softnet.run_pending()

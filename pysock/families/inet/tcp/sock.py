@@ -201,6 +201,9 @@ class TcpSock(InetSock):
         self.defer_accept = 0
         self.set_rcvbuf_window()
 
+    def rcvbuf_changed(self) -> None:
+        self.set_rcvbuf_window()
+
     def set_rcvbuf_window(self) -> None:
         """Recompute what the receive buffer can offer: half of it is payload (tcp_win_from_space)."""
         space = self.rcvbuf >> 1
