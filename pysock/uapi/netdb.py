@@ -35,5 +35,6 @@ NI_NUMERICSERV: Final = 0x2
 NI_NOFQDN: Final = 0x4
 NI_NAMEREQD: Final = 0x8
 NI_DGRAM: Final = 0x10
+NI_IDN: Final = 32
 NI_MAXHOST: Final = 1025
 NI_MAXSERV: Final = 32
