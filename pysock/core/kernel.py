@@ -60,6 +60,7 @@ class Kernel:
     __slots__ = (
         "__weakref__",
         "_deferred",
+        "_late",
         "_release",
         "_rngs",
         "_sleepers",
@@ -103,6 +104,7 @@ class Kernel:
         self.participants = 0
         self._sleepers = Sleepers()
         self._deferred: list[Callable[[], None]] = []
+        self._late: list[Callable[[], None]] = []
         self.errors = ErrorReporter() if log is None else ErrorReporter(log)
         self.creds = Credentials()
         self.families = FamilyRegistry(self)
@@ -191,7 +193,7 @@ class Kernel:
             if self._deferred:
                 self._run_deferred()
         finally:
-            if self.wakeups:
+            if self.wakeups or self._late:
                 self._release_and_wake()
             else:
                 self._release()
@@ -199,6 +201,8 @@ class Kernel:
     def _release_and_wake(self) -> None:
         wakeups = self.wakeups
         self.wakeups = []
+        late = self._late
+        self._late = []
         self._release()
         try:
             for sleeper in wakeups:
@@ -207,6 +211,14 @@ class Kernel:
             for sleeper in wakeups:
                 sleeper.ring()
             raise
+        finally:
+            _run_all(late)
+
+    def after_leave(self, work: Callable[[], None]) -> None:
+        """Do ``work`` when the call that this thread is in has left the kernel, without the lock and after everybody
+        was woken. It may raise: that comes out of the call. For signal handlers.
+        """
+        self._late.append(work)
 
     def defer(self, work: Callable[[], None]) -> None:
         """Do ``work`` under the lock: now if this thread is not in the kernel, else when it leaves. For finalizers."""
@@ -288,3 +300,12 @@ class Kernel:
     def __repr__(self) -> str:
         kind = "virtual" if self.clock.virtual else "real"
         return f"<Kernel clock={kind} seed={self.seed} namespaces={len(self.netns)}>"
+
+
+def _run_all(work: list[Callable[[], None]]) -> None:
+    """Run all of ``work`` whatever the first ones raise; what the last of them raises comes out."""
+    if work:
+        try:
+            work[0]()
+        finally:
+            _run_all(work[1:])

@@ -6,9 +6,9 @@ first:
 
 * The lock is not held: the handler runs at once. That includes every sleep: a handler's exception comes out of the
   blocking call, and without an exception the call goes on.
-* The lock is held: the handler is put into ``kernel.wakeups`` and runs when the call leaves the kernel, a few
-  microseconds later, and its exception comes out of that call. Should another thread leave first, it sends the signal
-  to the main thread again.
+* The lock is held: the handler runs when the call has left the kernel (`Kernel.after_leave`), a few microseconds
+  later, and its exception comes out of that call. Should another thread leave first, it sends the signal to the main
+  thread again.
 
 `set_wakeup_fd` with one of our descriptors: C could only write into the placeholder, so the byte is sent here, by the
 handlers.
@@ -46,60 +46,22 @@ class Guarded:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         kernel = current_task().kernel
         if kernel.lock._is_owned():  # type: ignore[attr-defined]  # RLock has it; typeshed does not
-            _Late(self, signum, frame).queue(kernel.wakeups)
+            kernel.after_leave(lambda: self._late(signum, frame))
         else:
             self.run(signum, frame)
+
+    def _late(self, signum: int, frame: FrameType | None) -> None:
+        main = threading.main_thread().ident
+        if real.get_ident() == main:
+            self.run(signum, frame)
+        elif main is not None:
+            real.pthread_kill(main, signum)
 
     def run(self, signum: int, frame: FrameType | None) -> None:
         """Send the wake-up byte if somebody wants it, and call the program's handler."""
         if _Wakeup.fd != -1:
             _send_byte(_Wakeup.fd, signum)
         self.handler(signum, frame)
-
-
-class _Late:
-    """A signal that arrived while the kernel lock was held; takes a sleeper's place among those to be rung.
-
-    Its handler may raise, so it goes to the end of the list and lets all sleepers be rung first.
-    """
-
-    __slots__ = ("frame", "guarded", "last", "signum", "wakeups")
-
-    def __init__(self, guarded: Guarded, signum: int, frame: FrameType | None) -> None:
-        self.guarded = guarded
-        self.signum = signum
-        self.frame = frame
-        self.last = False
-        self.wakeups: list[Any] = []
-
-    def queue(self, wakeups: list[Any]) -> None:
-        """Take a place in ``wakeups``, the kernel's list."""
-        self.wakeups = wakeups
-        wakeups.append(self)
-
-    def ring(self) -> None:
-        """Called without the lock, by whoever leaves the kernel."""
-        if not self.last:
-            self.last = True
-            self.wakeups.append(self)
-            return
-        others = self.wakeups[self.wakeups.index(self, self.wakeups.index(self) + 1) + 1 :]
-        self.wakeups = []
-        if real.get_ident() != threading.main_thread().ident:
-            self.send_again()
-            return
-        try:
-            self.guarded.run(self.signum, self.frame)
-        except BaseException:
-            for other in others:
-                other.send_again()
-            raise
-
-    def send_again(self) -> None:
-        """Have the main thread run the handler some other time."""
-        main = threading.main_thread().ident
-        if main is not None:
-            real.pthread_kill(main, self.signum)
 
 
 def _send_byte(fd: int, signum: int) -> None:

@@ -138,11 +138,11 @@ def test_another_thread_that_leaves_first_sends_it_again(usr1: Patch) -> None:
     seen: list[tuple[int, bool]] = []
     main = threading.current_thread()
     signal.signal(signal.SIGUSR1, lambda signum, frame: seen.append((signum, threading.current_thread() is main)))
-    late = signalseam._Late(signalseam.Guarded(lambda *_: seen.append((0, False))), signal.SIGUSR1, None)
+    late = signalseam.Guarded(lambda *_: seen.append((0, False)))
 
     def leave() -> None:
         usr1.kernel.acquire()
-        late.queue(usr1.kernel.wakeups)  # type: ignore[arg-type]  # as a signal in this moment would
+        usr1.kernel.after_leave(lambda: late._late(signal.SIGUSR1, None))  # as a signal in this moment would
         usr1.kernel.leave()
 
     thread = threading.Thread(target=leave)

@@ -2,7 +2,7 @@
 
 Most segments of an established connection carry the next bytes in order, or acknowledge some of ours, and nothing
 else. One comparison of the header's fixed part finds them, and they are done here; the rest goes to `input.segment`.
-The counters TCPHPHits (data), TCPHPAcks and TCPPureAcks say how often it worked: tests assert them, because a wrong
+The counters TCPHPHits (data) and TCPPureAcks say how often it worked: tests assert them, because a wrong
 test here would send everything the slow way and all would still work.
 """
 
@@ -16,8 +16,8 @@ from pysock.core.skbuff import SkBuff
 from pysock.core.sock import WAKE_READABLE
 from pysock.families.inet.tcp import ack as ack_
 from pysock.families.inet.tcp import input as input_
-from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
-from pysock.families.inet.tcp.sock import TcpSock
+from pysock.families.inet.tcp.output import send_ack, write_xmit
+from pysock.families.inet.tcp.sock import ATO_MIN, TcpSock
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
@@ -44,11 +44,10 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
     def tcp_rcv(skb: SkBuff) -> None:
         """Take the next segment of a connection, by header prediction where that holds."""
         mib.InSegs += 1
-        sk = skb.sk
+        sk: TcpSock = skb.sk  # type: ignore[assignment]  # whoever stands in ehash; checked in the next line
         if sk.__class__ is not TcpSock or not skb.ip_summed or skb.len - skb.data_len < 32:
             input_.segment(tcp, skb)
             return
-        assert isinstance(sk, TcpSock)
         off = skb.data
         head = skb.head
         seq, ack, flags, window, _, word, tsval, _ecr = _unpack(head, off + 4)
@@ -113,7 +112,7 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
             write_xmit(sk)
         # __tcp_ack_snd_check(): now, or with the answer, or after 40 ms.
         unacked = sk.rcv_nxt - sk.rcv_wup
-        if n > sk.rcv_mss or n < sk.rcv_mss >> 2:
+        if n > sk.rcv_mss:
             input_.measure_rcv_mss(sk, n, skb.gso_size)
         if unacked > sk.rcv_mss and sk.delack_at != NEVER:
             send_ack(sk)
@@ -121,8 +120,11 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
             pass  # the data we sent on the way acknowledged it
         elif sk.quick and not sk.pingpong:
             send_ack(sk)
-        elif sk.delack_at == NEVER:
-            schedule_ack(sk)
+        elif sk.delack_at == NEVER:  # schedule_ack(), without the call
+            at = sk.delack_at = kernel.now + ATO_MIN
+            timer = sk.timer
+            if timer is None or at < timer.expires:
+                sk.arm(at)
         wait = sk.wait_queue
         if wait is not None and wait.entries:
             wait.wake(WAKE_READABLE)
