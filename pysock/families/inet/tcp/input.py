@@ -364,16 +364,7 @@ def payload(skb: SkBuff, header_len: int, skip: int, n: int) -> list[bytes | mem
     if linear:
         pieces.append(bytes(skb.head[start : start + linear]))
     pieces.extend(skb.frags)
-    out: list[bytes | memoryview] = []
-    position = 0
-    for piece in pieces:
-        size = len(piece)
-        low = max(skip - position, 0)
-        high = min(n - position, size)
-        if low < high:
-            out.append(piece if low == 0 and high == size else memoryview(piece)[low:high])
-        position += size
-    return out
+    return list(ofo.cut(pieces, skip, n))
 
 
 def queue_payload(sk: TcpSock, skb: SkBuff, header_len: int) -> None:

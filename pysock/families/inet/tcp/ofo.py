@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pysock.families.inet.tcp.sock import TcpSock
 
 
-def _cut(frags: Sequence[bytes | memoryview], low: int, high: int) -> tuple[bytes | memoryview, ...]:
+def cut(frags: Sequence[bytes | memoryview], low: int, high: int) -> tuple[bytes | memoryview, ...]:
     """Bytes [low, high) of a fragment list, by reference."""
     out: list[bytes | memoryview] = []
     position = 0
@@ -44,10 +44,10 @@ def insert(sk: TcpSock, seq: int, end: int, frags: list[bytes | memoryview], fin
         if old.seq >= end:
             break
         if at < old.seq:
-            fresh.append(Segment(at, old.seq, _cut(frags, at - seq, old.seq - seq), 0, 1, 0))
+            fresh.append(Segment(at, old.seq, cut(frags, at - seq, old.seq - seq), 0, 1, 0))
         at = max(at, old.end_seq)
     if at < end or (fin and at == end):
-        fresh.append(Segment(at, end, _cut(frags, at - seq, end - seq), SEG_FIN if fin else 0, 1, 0))
+        fresh.append(Segment(at, end, cut(frags, at - seq, end - seq), SEG_FIN if fin else 0, 1, 0))
     queue.extend(fresh)
     queue.sort(key=lambda s: (s.seq, s.end_seq))
 
@@ -61,7 +61,7 @@ def advance(sk: TcpSock) -> bool:
     while queue and queue[0].seq <= sk.rcv_nxt:
         segment = queue.pop(0)
         if segment.end_seq > sk.rcv_nxt:
-            frags = _cut(segment.frags, sk.rcv_nxt - segment.seq, segment.end_seq - segment.seq)
+            frags = cut(segment.frags, sk.rcv_nxt - segment.seq, segment.end_seq - segment.seq)
             rx = sk.rx_queue
             if rx is None:
                 rx = sk.rx_queue = deque()
