@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _OUR_FRAMES = (_HERE, os.path.dirname(_HERE))
+_OUR_ROOT = os.path.dirname(_HERE) + os.sep
+#: What a socket call may raise; anything else that comes out of our frames is a bug of ours, and shows them.
+_CALLS_RAISE = (OSError, OverflowError, TypeError, ValueError)
 
 
 def run(
@@ -142,13 +145,28 @@ def _guarded(program: Callable[[], None]) -> None:
 
 
 def _report(exc: BaseException) -> None:
-    """Print the traceback, by the program's own excepthook, without the frames that led to the program."""
+    """Print the traceback, by the program's own excepthook, without the frames that led to the program, nor those of a
+    call that failed: in C there are none.
+    """
     traceback = exc.__traceback__
     while traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next
     exc.__traceback__ = traceback
+    if isinstance(exc, _CALLS_RAISE):
+        _cut_below_program(traceback)
     sys.last_type, sys.last_value, sys.last_traceback = type(exc), exc, traceback
     sys.excepthook(type(exc), exc, traceback)
+
+
+def _cut_below_program(traceback: TracebackType | None) -> None:
+    """End a traceback where the program called us."""
+    last = None
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(_OUR_ROOT):
+            last = traceback
+        traceback = traceback.tb_next
+    if last is not None:
+        last.tb_next = None
 
 
 def _is_ours(traceback: TracebackType) -> bool:

@@ -29,6 +29,11 @@ if "chain" in what:
 if "hook" in what:
     sys.excepthook = lambda kind, exc, tb: print("hook", kind.__name__, exc, tb.tb_frame.f_code.co_name)
     fail()
+if "refused" in what:
+    import socket
+    with socket.socket() as closed, socket.socket() as client:
+        closed.bind(("127.0.0.1", 0))
+        client.connect(closed.getsockname())
 if "late" in what:
     import atexit, threading, time
     atexit.register(lambda: print("atexit", fail.__name__))
@@ -85,6 +90,7 @@ def python(place: Path, *arguments: str) -> tuple[int, str, str]:
         "script.py chain",
         "script.py hook",
         "script.py late",
+        "script.py refused",
         "link.py x",
         "bad.py",
         "missing.py",
