@@ -28,7 +28,7 @@ import random
 import threading
 
 from pysock.core.capability import Credentials
-from pysock.core.clock import Clock, RealClock, VirtualClock
+from pysock.core.clock import NEVER, Clock, RealClock, VirtualClock
 from pysock.core.contain import ErrorReporter
 from pysock.core.dev import DeviceLayer
 from pysock.core.net import Net
@@ -36,7 +36,7 @@ from pysock.core.registry import FamilyRegistry
 from pysock.core.skb_debug import SkbChecker
 from pysock.core.softirq import SoftnetData
 from pysock.core.timer import TimerQueue
-from pysock.core.wait import Sleeper, Sleepers
+from pysock.core.wait import Sleeper, Sleepers, SpareEventFds
 from pysock.plugin.manager import Plugins
 
 TYPE_CHECKING = False
@@ -83,6 +83,7 @@ class Kernel:
         "plugins",
         "seed",
         "softnet",
+        "spare_eventfds",
         "timers",
         "wakeups",
     )
@@ -103,6 +104,7 @@ class Kernel:
         self.keeper: Sleeper | None = None
         self.participants = 0
         self._sleepers = Sleepers()
+        self.spare_eventfds = SpareEventFds()
         self._deferred: list[Callable[[], None]] = []
         self._late: list[Callable[[], None]] = []
         self.errors = ErrorReporter() if log is None else ErrorReporter(log)
@@ -274,9 +276,16 @@ class Kernel:
 
     def _timer_moved(self) -> None:
         """A timer was queued before all others: the thread that keeps the timers sleeps too long now."""
-        keeper = self.keeper
-        if keeper is not None:
-            keeper.nudge()
+        if self.keeper is None:
+            self.appoint_keeper()
+        else:
+            self.keeper.poke()
+
+    def appoint_keeper(self) -> None:
+        """Have one of the sleeping threads (of real time) keep the timers, if there are timers and sleepers."""
+        if self.timers.next_expiry != NEVER and self.parked and not self.clock.virtual:
+            self.keeper = self.parked[0]
+            self.keeper.poke()
 
     # -- chance --------------------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ A thread parks in three steps, because handing the interpreter over costs more t
 twice (enough when the waker is about to run), then sleeps in ``poll`` on an eventfd of its own. Python signal
 handlers run while it sleeps and their exceptions come out of the wait.
 
-While threads sleep in real time, one of them (the keeper) sleeps no longer than until the next timer, and so
-runs the timers of everybody. In virtual time, the last thread to go to sleep moves the clock instead.
+While threads sleep in real time, one of them (the keeper) sleeps no longer than until the next timer, and so runs the
+timers of everybody. It appoints another one when it leaves; ``kernel.keeper`` and ``kernel.parked`` change under the
+kernel lock only, so nobody can slip away with the office. In virtual time, the last thread to go to sleep moves the
+clock instead.
 
 Not here: any condition, any policy, any file. Those belong to the callers.
 """
@@ -102,6 +104,18 @@ class WaitQueue:
             entry.func(key)
 
 
+class SpareEventFds(list[int]):
+    """Eventfds of threads that are gone, for those that come; a late ring wakes the new owner for nothing, no more.
+    Closed with the kernel that they belong to.
+    """
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        for fd in self:
+            _close(fd)
+
+
 class Sleeper:
     """One thread's ability to sleep in one Kernel: its flag, its eventfd and its place in wait queues."""
 
@@ -112,6 +126,7 @@ class Sleeper:
         "exclusive_entry",
         "kernel",
         "parked",
+        "poked",
         "queued",
         "real_fds",
         "signalled",
@@ -122,7 +137,7 @@ class Sleeper:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.woken = False
-        self.parked = False
+        self.parked = self.poked = False
         self.queued = False
         self.signalled = 0  # the poll bits with which the queue called, 0: it did not
         self.entry = WaitEntry(self._signal)
@@ -173,19 +188,29 @@ class Sleeper:
         self.woken = False
         self.signalled = 0
         self.real_fds = real_fds
+        virtual = kernel.clock.virtual
         if queue is not None:
             queue.add(entry)
+        if not virtual:
+            kernel.parked.append(self)
+            if kernel.keeper is None:
+                kernel.keeper = self
         try:
-            kernel.leave()
             try:
+                kernel.leave()
                 if kernel.softnet.pending:
                     pass  # the last run had more work than its budget: there is nothing to sleep for
-                elif kernel.clock.virtual:
+                elif virtual:
                     self._park_virtual(deadline)
                 else:
                     self._park(deadline)
             finally:
                 kernel.acquire()
+                if not virtual:
+                    kernel.parked.remove(self)
+                    if kernel.keeper is self:
+                        kernel.keeper = None
+                        kernel.appoint_keeper()
         except BaseException:
             # A signal handler raised. What was meant for this thread alone is somebody else's now.
             if queue is not None and exclusive and self.signalled:
@@ -200,6 +225,14 @@ class Sleeper:
 
     # -- real time ---------------------------------------------------------------------------------------
 
+    def poke(self) -> None:
+        """Look at the timers again, without leaving the sleep: this thread keeps them now, or they moved. Called under
+        the kernel lock.
+        """
+        self.poked = True
+        if self.parked:
+            _eventfd_write(self._fd, 1)
+
     def _park(self, deadline: int) -> None:
         if self.woken:
             return
@@ -207,41 +240,33 @@ class Sleeper:
         if self.woken:
             return
         _sched_yield()
-        if self.woken:
-            return
         kernel = self.kernel
-        until = deadline
-        if kernel.keeper is None:
-            kernel.keeper = self
-        keeper = kernel.keeper is self
-        if keeper and kernel.timers.next_expiry < until:
-            until = kernel.timers.next_expiry
-        if until == NEVER:
+        while not self.woken:
+            self.poked = False
+            until = deadline
+            if kernel.keeper is self and kernel.timers.next_expiry < until:
+                until = kernel.timers.next_expiry
             timeout = None
-        else:
-            # Rounded up: a poll that returns a little early would only come back here.
-            timeout = max(0, (until - kernel.clock.monotonic_ns() + NSEC_PER_MSEC - 1) // NSEC_PER_MSEC)
-        kernel.parked.append(self)
-        try:
+            if until != NEVER:
+                left = until - kernel.clock.monotonic_ns()
+                if left <= 0:
+                    return
+                # Rounded up: a poll that returns a little early would only come back here.
+                timeout = (left + NSEC_PER_MSEC - 1) // NSEC_PER_MSEC
             self._sleep(timeout)
-        finally:
-            kernel.parked.remove(self)
-            if keeper:
-                kernel.keeper = None
-                if kernel.timers.next_expiry != NEVER and kernel.parked:
-                    kernel.parked[0].ring()  # somebody else keeps the timers now
 
     def _sleep(self, timeout_ms: int | None) -> None:
         poller = self._poller
         if poller is None:
-            self._fd = _eventfd(0, _EVENTFD_FLAGS)
+            spare = self.kernel.spare_eventfds
+            self._fd = spare.pop() if spare else _eventfd(0, _EVENTFD_FLAGS)
             poller = self._poller = _poll()
             poller.register(self._fd, _POLLIN)
         for fd in self.real_fds:
             poller.register(fd, _POLLIN)
         self.parked = True
         try:
-            if not self.woken and any(fd != self._fd for fd, _ in poller.poll(timeout_ms)):
+            if not self.woken and not self.poked and any(fd != self._fd for fd, _ in poller.poll(timeout_ms)):
                 self.woken = True  # a real descriptor
         finally:
             self.parked = False
@@ -294,8 +319,8 @@ class Sleeper:
             if kernel.parked:
                 kernel.parked[0].ring()
         if self._fd >= 0:
-            _close(self._fd)
-            self._fd = -1
+            # Not closed: somebody may be about to ring it, and the number could be another file's by then.
+            kernel.spare_eventfds.append(self._fd)
 
 
 class _Lease:
