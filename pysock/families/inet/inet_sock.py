@@ -12,13 +12,10 @@ if TYPE_CHECKING:
     from pysock.core.net import Net
     from pysock.families.inet.route import Rtable
 
-IPV4_DEFAULT_TTL = 64
-
 # InetSock.cmsg_flags: what recvmsg reports besides the data.
 CMSG_PKTINFO = 1
 CMSG_TTL = 2
 CMSG_TOS = 4
-CMSG_RECVERR = 8
 CMSG_ORIGDSTADDR = 16
 
 

@@ -14,7 +14,6 @@ from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.families.inet.ip_output import queue_xmit
 from pysock.families.inet.tcp.sock import ATO_MIN, NAGLE_CORK, NAGLE_OFF, SEG_FIN, Segment, TcpSock
-from pysock.uapi.tcp import TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_SYN_RECV
 from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, PSH, RST
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
@@ -280,8 +279,3 @@ def send_reset(sk: TcpSock) -> None:
     """tcp_send_active_reset(): abort the connection towards the peer."""
     sk.inet.mibs.tcp.OutRsts += 1
     transmit_skb(sk, sk.snd_nxt, RST | ACK)
-
-
-def can_push(sk: TcpSock) -> bool:
-    """Whether the connection is in a state in which queued data may leave."""
-    return sk.state in (TCP_ESTABLISHED, TCP_CLOSE_WAIT, TCP_SYN_RECV) or sk.fin_queued

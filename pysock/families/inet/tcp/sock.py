@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC, NSEC_PER_SEC
-from pysock.core.sock import SHUTDOWN_MASK, Proto
+from pysock.core.sock import Proto
 from pysock.core.timer import Timer
 from pysock.families.inet.inet_sock import InetSock
 from pysock.families.inet.tcp.net import BindBucket, TcpNet
@@ -254,9 +254,6 @@ class TcpSock(InetSock):
     def dead(self) -> bool:
         """Closed by the program: nobody will read or write any more (SOCK_DEAD)."""
         return self.socket is None
-
-    def is_shut_both(self) -> bool:
-        return self.shutdown == SHUTDOWN_MASK
 
 
 def nothing() -> None:
