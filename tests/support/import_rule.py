@@ -3,7 +3,8 @@
     shim, lab, testing, tools -> syscalls -> vfs -> families, drivers, sched -> core -> wire -> uapi
 
 A module imports from rooms below its own, and from its own room.  Two families, or two drivers, never import
-each other; neither do families, drivers and sched: they meet in core's tables.  The four rooms at the top may
+each other, but for inet6, which stands on inet's transports; neither do families, drivers and sched: they meet in
+core's tables.  The four rooms at the top may
 use each other.  `plugin` stands aside: core/kernel.py alone imports it, and it imports uapi, and core's names
 for annotations.  The faces, pysock/__init__.py and pysock/__main__.py, import anything; only programs over
 the public API (lab, testing, tools) may import the face back.
@@ -29,6 +30,7 @@ RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 TOP = LAYERS[-1]
 MEETING_IN_CORE = LAYERS[3]
 DIVIDED = ("families", "drivers")  # rooms whose sub-rooms must not see each other
+STANDS_ON = {("families", "inet6"): "inet"}  # one TCP and one UDP for both: net/ipv6 uses net/ipv4's, never back
 FACES = ("pysock", "pysock.__main__")
 FREE = ("pysock._version",)  # knows nothing, so anybody may ask it
 
@@ -91,7 +93,8 @@ def _verdict(module: str, item: Import) -> str | None:
     if there not in RANK:
         return None if here in TOP[1:] else "the public face is above every room"
     if here == there:
-        same = here not in DIVIDED or _sub_room(module) in (_sub_room(item.target), None, "plugin")
+        mine, theirs = _sub_room(module), _sub_room(item.target)
+        same = here not in DIVIDED or mine in (theirs, None, "plugin") or STANDS_ON.get((here, mine)) == theirs
         return None if same else f"two {here} meet only in core"
     if RANK[there] > RANK[here]:
         return f"{there} is above {here}"
