@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["pytester"]
+
 # No deadline: nothing here may fail because a machine is slow.  Under CI the examples are derived from the
 # test itself, so that a red run is red again; at a desk they are random, and a failure prints its replay.
 settings.register_profile("pysock", deadline=None, print_blob=True)

@@ -1,4 +1,4 @@
-"""Every Python example in the README runs as a reader would run it, in a process of its own."""
+"""Every Python example in README.md and docs/ runs as a reader would run it, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE = 60  # seconds: a hung example fails here; it takes a fraction of one
 
 
 def examples() -> list[pytest.ParameterSet]:
-    text = README.read_text(encoding="utf-8")
-    line = [text.count("\n", 0, match.start()) + 1 for match in BLOCK.finditer(text)]
-    return [pytest.param(source, id=f"line{n}") for n, source in zip(line, BLOCK.findall(text), strict=True)]
+    found = []
+    for page in (README, *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(pytest.param(match[1], id=f"{page.name}-line{line}"))
+    return found
 
 
 @pytest.mark.parametrize("source", examples())

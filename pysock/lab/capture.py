@@ -92,15 +92,9 @@ class Capture:
         """Called by the device layer under the kernel lock; what it raises is reported there and costs nobody a
         packet.
         """
-        kind = skb.pkt_type
-        outgoing = kind == PACKET_OUTGOING
-        if (outgoing and dev.flags & IFF_LOOPBACK) or kind == PACKET_LOOPBACK:
-            return  # the same packet comes, or came, by another way
-        now = self._net.kernel.clock.time_ns()
-        linktype = _linktype(dev)
-        snaplen = self._snaplen
-        for frame in frames_of(skb, dev):
-            packet = Packet(now, dev.name, frame[:snaplen], not outgoing, len(frame), linktype)
+        if seen_elsewhere(skb, dev):
+            return
+        for packet in packets_of(skb, dev, self._net.kernel.clock.time_ns(), self._snaplen):
             self.count += 1
             if self._writer is None:
                 self.packets.append(packet)
@@ -165,6 +159,21 @@ class Capture:
 
 
 # --- from packets to frames -------------------------------------------------------------------------------------------
+
+
+def seen_elsewhere(skb: SkBuff, dev: NetDevice) -> bool:
+    """Whether the same packet comes, or came, to the taps by another way, which is the one that counts."""
+    kind = skb.pkt_type
+    return kind == PACKET_LOOPBACK or (kind == PACKET_OUTGOING and bool(dev.flags & IFF_LOOPBACK))
+
+
+def packets_of(skb: SkBuff, dev: NetDevice, time_ns: int, snaplen: int = MAX_SNAPLEN) -> list[Packet]:
+    """What a capture writes for ``skb`` as a tap of ``dev`` saw it at ``time_ns`` (since 1970)."""
+    inbound = skb.pkt_type != PACKET_OUTGOING
+    linktype = _linktype(dev)
+    return [
+        Packet(time_ns, dev.name, frame[:snaplen], inbound, len(frame), linktype) for frame in frames_of(skb, dev)
+    ]
 
 
 def frames_of(skb: SkBuff, dev: NetDevice) -> list[bytes]:

@@ -1,45 +1,47 @@
 """The pytest plugin: a network of its own for each test that asks for one.
 
     def test_it(pysock): ...                                      by fixture
-    @pytest.mark.pysock(clock="real", seed=7)                     by marker, which also sets the clock and the seed
+    @pytest.mark.pysock(clock="real", seed=7)                     by marker, which also says what kind of network
     def test_that(): ...
 
 Inert when unused: pytest, its capture, xdist and debuggers use sockets and select too, so nothing is patched, and
-nothing of the stack imported, before the set-up of a test that asks.
+nothing of the stack imported, before the set-up of a test that asks. `settings.py` lists what can be asked for.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
 
+from pysock.testing.settings import SETTINGS, add_options, check, settings_of
+from pysock.testing.strict import Guard
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
     from typing import Any
 
     from pysock.testing.session import Session
 
-_CLOCKS = ("virtual", "real")
 _SESSION = pytest.StashKey["Session"]()
+_CAPTURE = pytest.StashKey["Path"]()
+_guard = Guard()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--pysock-seed, --pysock-clock, and the ini value pysock_clock."""
-    group = parser.getgroup("pysock", "pysock: a simulated network for tests")
-    group.addoption(
-        "--pysock-seed", type=int, metavar="N", help="seed of the kernels (default: another one for each test)"
-    )
-    group.addoption("--pysock-clock", choices=_CLOCKS, help="clock of tests whose marker names none (default: virtual)")
-    parser.addini("pysock_clock", "clock of tests that name none: virtual or real", default="virtual")
+    """--pysock-clock and its siblings, on the command line and in the ini file."""
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker, and refuse settings that make no sense."""
+    check(config)
+    arguments = ", ".join(f"{setting.name}={setting.metavar}" for setting in SETTINGS)
     config.addinivalue_line(
-        "markers",
-        "pysock(clock='virtual'|'real', seed=N): run the test on a simulated network of its own, as the fixture does",
+        "markers", f"pysock({arguments}): run the test on a simulated network of its own, as the fixture does"
     )
 
 
@@ -69,45 +71,75 @@ def _first_of_function_scope(item: pytest.Item, names: list[str]) -> int:
     return len(names)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """In strict mode, nothing that happens for a test reaches the real network: its set-up and tear-down included, and
+    the set-up of shared fixtures that it is the first to need.
+    """
+    try:
+        strict = settings_of(item).strict
+    except pytest.UsageError:
+        strict = False  # the test's fixture says so again, as an error of this test
+    _guard.watch(item.nodeid if strict else None)
+    try:
+        return (yield)
+    finally:
+        _guard.watch(None)
+
+
 @pytest.fixture
 def pysock(request: pytest.FixtureRequest) -> Generator[Session, None, None]:
     """A simulated network for this test: sockets, select and asyncio use it until the test's tear-down is over.
 
-    Attributes: kernel, net, task, clock, seed, hosts, capture(path). The clock is virtual unless the marker,
-    --pysock-clock or pysock_clock say otherwise: sleeping and waiting for timeouts take no time.
+    Attributes: kernel, net, task, clock, seed, hosts, capture(path), sockets(). The clock is virtual unless the marker,
+    --pysock-clock, PYSOCK_CLOCK or pysock_clock say otherwise: sleeping and waiting for timeouts take no time.
     """
     from pysock.testing.session import Session
 
-    clock, seed = _settings(request)
-    session = Session(clock, seed)
+    session = Session(settings_of(request.node))
     request.node.stash[_SESSION] = session
     try:
         yield session
     finally:
         session.stop()
+        if session.settings.capture == "all":
+            _save(request.node, session)
 
 
-def _settings(request: pytest.FixtureRequest) -> tuple[str, int | None]:
-    marker = request.node.get_closest_marker("pysock")
-    wanted = dict(marker.kwargs) if marker is not None else {}
-    config = request.config
-    clock = wanted.pop("clock", None) or config.getoption("--pysock-clock") or config.getini("pysock_clock")
-    seed = wanted.pop("seed", None)
-    if wanted or (marker is not None and marker.args):
-        raise pytest.UsageError("@pytest.mark.pysock takes clock='virtual' or 'real', and seed=N, and nothing else")
-    if clock not in _CLOCKS:
-        raise pytest.UsageError(f"pysock's clock must be 'virtual' or 'real', not {clock!r}")
-    return clock, config.getoption("--pysock-seed") if seed is None else seed
+def _save(item: pytest.Item, session: Session) -> Path | None:
+    """Leave the recorder's packets in a file of their own below pytest's directory of temporary files."""
+    if session.recorder is None:
+        return None
+    path = item.stash.get(_CAPTURE, None)
+    if path is None:
+        factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]  # what the fixture returns
+        name = re.sub(r"\W+", "-", item.name).strip("-")[:60]
+        path = item.stash[_CAPTURE] = factory.mktemp(f"pysock-{name}") / "capture.pcapng"
+    session.recorder.save(path)
+    return path
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say how to see a failure again."""
+    """Say what the network looked like when a test failed, and how to see the failure again."""
     report = yield
     session = item.stash.get(_SESSION, None)
     if session is not None and report.failed:
-        command = f"pytest {shlex.quote(item.nodeid)} --pysock-clock={session.clock_name} --pysock-seed={session.seed}"
-        report.sections.append(("pysock", f"{session!r}\nreplay: {command}"))
+        lines = [repr(session), f"replay: {_replay(item, session)}"]
+        path = _save(item, session)
+        if path is not None:
+            lines.append(f"capture: {path}")
+        report.sections.append(("pysock", "\n".join([*lines, session.sockets()])))
     return report
+
+
+def _replay(item: pytest.Item, session: Session) -> str:
+    wanted = session.settings._replace(seed=session.seed)
+    options = [
+        f"--pysock-{setting.name}={value}"
+        for setting, value in zip(SETTINGS, wanted, strict=True)
+        if value != setting.default or setting.name in ("clock", "seed", "driver")
+    ]
+    return shlex.join(["pytest", item.nodeid, *options])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from pysock.core.kernel import Kernel
-from pysock.shim.hosts import hosts_of
+from pysock.lab.recorder import FlightRecorder
+from pysock.shim.hosts import Hosts, hosts_of
 from pysock.shim.patching import patch
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pysock.core.clock import Clock
     from pysock.core.net import Net
     from pysock.lab.capture import Capture
-    from pysock.shim.hosts import Hosts
+    from pysock.testing.settings import Settings
     from pysock.vfs.task import Task
 
 #: Small enough to be typed again.
@@ -23,20 +24,22 @@ _SEED_BITS = 32
 
 
 class Session:
-    """One test on one kernel: patched from `start` to `stop`.
+    """One test on one kernel: patched from its making to `stop`.
 
-    ``kernel``, ``net``, ``task``: the universe, its network namespace, the process that the test plays. ``hosts``:
-    names that the test's programs can resolve. ``clock_name`` is "virtual" or "real".
+    ``kernel``, ``net``, ``task``: the universe, its network namespace, the process that the test plays. ``settings``
+    is what was asked for, ``seed`` the seed in use.
     """
 
-    def __init__(self, clock: str, seed: int | None) -> None:
-        self.clock_name = clock
-        self.seed = random.SystemRandom().getrandbits(_SEED_BITS) if seed is None else seed
-        self.kernel = Kernel.boot(clock=clock, seed=self.seed)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.seed = random.SystemRandom().getrandbits(_SEED_BITS) if settings.seed is None else settings.seed
+        self.kernel = Kernel.boot(clock=settings.clock, seed=self.seed)
+        self.kernel.init_net.set(Hosts(settings.host))
+        self.recorder = FlightRecorder(self.kernel.init_net) if settings.capture != "off" else None
+        self._captures: list[Capture] = []
         self._patch = patch(self.kernel)
         self.net: Net = self._patch.net
         self.task: Task = self._patch.task
-        self._captures: list[Capture] = []
 
     @property
     def clock(self) -> Clock:
@@ -58,13 +61,22 @@ class Session:
         self._captures.append(capture)
         return capture
 
+    def sockets(self) -> str:
+        """The table that `ss` would print of all sockets, open and half-open."""
+        from pysock.tools.ss import ss_table
+
+        return ss_table(self.net, timers=True)
+
     def stop(self) -> None:
         """Undo the patch and finish the captures."""
         try:
             for capture in self._captures:
                 capture.close()
+            if self.recorder is not None:
+                self.recorder.stop()
         finally:
             self._patch.undo()
 
     def __repr__(self) -> str:
-        return f"<pysock: clock={self.clock_name} seed={self.seed}>"
+        wanted = self.settings
+        return f"<pysock: clock={wanted.clock} seed={self.seed} driver={wanted.driver} host={wanted.host}>"

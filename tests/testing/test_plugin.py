@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from importlib import metadata
-from pathlib import Path
 
 import pytest
-
-import pysock
-
-pytest_plugins = ["pytester"]
-
-assert pysock.__file__ is not None
-ROOT = str(Path(pysock.__file__).resolve().parents[1])
-INSTALLED = any(entry.name == "pysock" for entry in metadata.entry_points(group="pytest11"))
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.setenv("PYTHONPATH", ROOT + os.pathsep + os.environ.get("PYTHONPATH", ""))
-    for name in ("PYTEST_ADDOPTS", "PYTHONSAFEPATH"):
-        monkeypatch.delenv(name, raising=False)
-    return pytester
-
-
-def run(suite: pytest.Pytester, source: str, *arguments: str) -> pytest.RunResult:
-    suite.makepyfile(source)
-    plugin = [] if INSTALLED else ["-p", "pysock.testing.plugin"]
-    return suite.runpytest_subprocess(*plugin, "-W", "error", "--strict-markers", *arguments)
+from support.suites import run
 
 
 def test_inert_when_unused(suite: pytest.Pytester) -> None:
@@ -42,7 +18,8 @@ def test_inert_when_unused(suite: pytest.Pytester) -> None:
 
         def test_nothing_is_imported_or_patched():
             loaded = {name for name in sys.modules if name.startswith("pysock")}
-            assert loaded == {"pysock", "pysock._version", "pysock.testing", "pysock.testing.plugin"}
+            mine = {"pysock.testing" + name for name in ("", ".plugin", ".settings", ".strict")}
+            assert loaded == {"pysock", "pysock._version", *mine}
             assert "_socket" not in loaded
 
         def test_still_not():
@@ -187,9 +164,14 @@ def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester, clock: str) 
     source = f"""
         import pytest, random, socket
 
+        @pytest.fixture
+        def server():
+            with socket.create_server(("127.0.0.1", 7000)) as server:
+                yield server
+
         @pytest.mark.pysock(clock={clock!r})
         @pytest.mark.parametrize("text", ["a b"])
-        def test_chance(text):
+        def test_chance(text, server):
             with socket.socket() as sock:
                 sock.bind(("", 0))
                 assert sock.getsockname() == "port"
@@ -199,9 +181,21 @@ def test_a_failure_says_how_to_see_it_again(suite: pytest.Pytester, clock: str) 
         """
     first = run(suite, source)
     first.assert_outcomes(failed=1, passed=1)
-    first.stdout.fnmatch_lines(["*- pysock -*", f"<pysock: clock={clock} seed=*>", "replay: pytest *"])
+    first.stdout.fnmatch_lines(
+        [
+            "*- pysock -*",
+            f"<pysock: clock={clock} seed=* driver=loopback host=pysock>",
+            "replay: pytest *",
+            "capture: *.pcapng",
+            "Netid*State*",
+            "tcp*LISTEN*127.0.0.1:7000*",
+        ]
+    )
     command = next(line for line in first.outlines if line.startswith("replay: "))
-    found = re.fullmatch(r"replay: pytest '(.*::test_chance\[a b\])' (--pysock-clock=\w+) (--pysock-seed=\d+)", command)
+    found = re.fullmatch(
+        r"replay: pytest '(.*::test_chance\[a b\])' (--pysock-clock=\w+) (--pysock-seed=\d+) --pysock-driver=loopback",
+        command,
+    )
     assert found is not None
     again = run(suite, source, *found.groups())
     again.assert_outcomes(failed=1)
@@ -237,44 +231,12 @@ def test_undone_after_failures_and_errors(suite: pytest.Pytester) -> None:
     assert result.stdout.str().count("replay: pytest") == 2
 
 
-@pytest.mark.parametrize(
-    ("ini", "arguments", "wanted"),
-    [
-        ("", [], True),
-        ("real", [], False),
-        ("real", ["--pysock-clock=virtual"], True),
-        ("", ["--pysock-clock=real"], False),
-    ],
-)
-def test_which_clock(suite: pytest.Pytester, ini: str, arguments: list[str], wanted: bool) -> None:
-    if ini:
-        suite.makeini(f"[pytest]\npysock_clock = {ini}")
-    result = run(suite, f"def test_clock(pysock): assert pysock.clock.virtual is {wanted}", *arguments)
-    result.assert_outcomes(passed=1)
-
-
-def test_seed_option(suite: pytest.Pytester) -> None:
-    source = """
-        import pytest
-        def test_option(pysock): assert pysock.seed == 11
-        @pytest.mark.pysock(seed=12)
-        def test_marker(pysock): assert pysock.seed == pysock.kernel.seed == 12
-        """
-    run(suite, source, "--pysock-seed=11").assert_outcomes(passed=2)
-
-
 @pytest.mark.parametrize("arguments", ["clock='fast'", "seeds=1", "'real'"])
 def test_wrong_markers_say_what_is_right(suite: pytest.Pytester, arguments: str) -> None:
     result = run(suite, f"import pytest\n@pytest.mark.pysock({arguments})\ndef test_it(): pass")
     result.assert_outcomes(errors=1)
-    result.stdout.re_match_lines([r".*(@pytest\.mark\.pysock takes clock=|pysock's clock must be).*"])
-
-
-def test_wrong_ini_value(suite: pytest.Pytester) -> None:
-    suite.makeini("[pytest]\npysock_clock = sometimes")
-    result = run(suite, "def test_it(pysock): pass")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*pysock's clock must be 'virtual' or 'real', not 'sometimes'*"])
+    said = r".*@pytest\.mark\.pysock(\(clock=...\) must be 'virtual' or| takes clock=, seed=,).*"
+    result.stdout.re_match_lines([said])
 
 
 def test_same_seed_same_instants(suite: pytest.Pytester) -> None:
