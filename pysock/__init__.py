@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from pysock.core.kernel import Kernel as Kernel
     from pysock.core.net import Net as Net
+    from pysock.shim.mirror import Mirror as Mirror
+    from pysock.shim.mirror import mirror as mirror
     from pysock.shim.patching import Patch as Patch
     from pysock.shim.patching import patch as patch
     from pysock.vfs.task import Task as Task
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 #: Our own names, and where they live. Everything else is the standard library's `socket`.
 _OURS = {
     "Kernel": "pysock.core.kernel",
+    "Mirror": "pysock.shim.mirror",
     "Net": "pysock.core.net",
     "Patch": "pysock.shim.patching",
     "Task": "pysock.vfs.task",
+    "mirror": "pysock.shim.mirror",
     "patch": "pysock.shim.patching",
 }
 

@@ -2,7 +2,7 @@
 
     device_ops.py       what a driver is and does: Driver, NetDeviceOps, HeaderOps, DeviceStats. Start here to write one
     netdevice.py        NetDevice itself; stopping and waking its queue; NAPI
-    netdev_register.py  names, alloc_netdev, register_netdev, unregister_netdev
+    netdev_register.py  names, alloc_netdev, register_netdev, unregister_netdev, dev_change_net
     netdev_config.py    up, down, flags, carrier, MTU, name, addresses, features
     netdev_features.py  NETIF_F_* and the rules among them;  netdev_events.py  NETDEV_*
     eth.py              Ethernet framing and defaults
@@ -45,6 +45,7 @@ from pysock.core.netdev_config import (
 from pysock.core.netdev_register import (
     alloc_netdev,
     dev_alloc_name,
+    dev_change_net,
     dev_valid_name,
     register_netdev,
     unregister_netdev,
@@ -82,6 +83,7 @@ __all__ = [
     "dev_alloc_name",
     "dev_change_flags",
     "dev_change_name",
+    "dev_change_net",
     "dev_change_tx_queue_len",
     "dev_close",
     "dev_mc_add",

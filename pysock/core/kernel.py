@@ -42,6 +42,7 @@ from pysock.plugin.manager import Plugins
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
     from pysock.core.skbuff import SkBuff
 
@@ -50,6 +51,7 @@ BUILTIN_PLUGINS = (
     "pysock.drivers.plugin",
     "pysock.sched.plugin",
     "pysock.families.inet.plugin",
+    "pysock.families.inet6.plugin",
     "pysock.families.unix.plugin",
 )
 
@@ -61,6 +63,7 @@ class Kernel:
         "__weakref__",
         "_deferred",
         "_late",
+        "_options",
         "_release",
         "_rngs",
         "_sleepers",
@@ -107,6 +110,7 @@ class Kernel:
         self.spare_eventfds = SpareEventFds()
         self._deferred: list[Callable[[], None]] = []
         self._late: list[Callable[[], None]] = []
+        self._options: dict[str, Any] = {}
         self.errors = ErrorReporter() if log is None else ErrorReporter(log)
         self.creds = Credentials()
         self.families = FamilyRegistry(self)
@@ -145,7 +149,16 @@ class Kernel:
             clock = VirtualClock() if clock == "virtual" else RealClock()
         if seed is None:
             seed = random.SystemRandom().getrandbits(32)
+        plugins, blocked = tuple(plugins), tuple(blocked)
         kernel = cls(clock, seed, log)
+        kernel._options = {
+            "plugins": plugins,
+            "entry_points": entry_points,
+            "strict": strict,
+            "blocked": blocked,
+            "log": log,
+            "debug_skb": debug_skb,
+        }
         if debug_skb:
             kernel.debug_skb = SkbChecker()
             kernel.softnet.receive = kernel._checked_receive
@@ -174,15 +187,18 @@ class Kernel:
 
     def enter(self) -> int:
         """Take the lock, read the clock, run the timers that are due; return the instant (monotonic ns)."""
-        self.acquire()
-        now = self.now = self.clock_ns()
+        acquire = self.acquire  # two steps: calling what a slot holds in one is twice as slow
+        acquire()
+        clock_ns = self.clock_ns
+        now = self.now = clock_ns()
         if now >= self.timers.next_expiry:
             self.timers.run(now)
         return now
 
     def tick(self) -> int:
         """Read the clock again within a call, and run the timers that are due; return the instant."""
-        now = self.now = self.clock_ns()
+        clock_ns = self.clock_ns
+        now = self.now = clock_ns()
         if now >= self.timers.next_expiry:
             self.timers.run(now)
         return now
@@ -198,7 +214,8 @@ class Kernel:
             if self.wakeups or self._late:
                 self._release_and_wake()
             else:
-                self._release()
+                release = self._release
+                release()
 
     def _release_and_wake(self) -> None:
         wakeups = self.wakeups
@@ -286,6 +303,25 @@ class Kernel:
         if self.timers.next_expiry != NEVER and self.parked and not self.clock.virtual:
             self.keeper = self.parked[0]
             self.keeper.poke()
+
+    # -- fork ----------------------------------------------------------------------------------------------
+
+    def after_fork(self) -> Kernel:
+        """In a child process, where only the thread that forked goes on: nobody else holds the lock or sleeps here any
+        more. Return a fresh kernel for the child, booted as this one was, on this one's clock and with its seed.
+        """
+        if not self.lock._is_owned():  # type: ignore[attr-defined]  # RLock has it; typeshed does not
+            self.lock._at_fork_reinit()  # type: ignore[attr-defined]  # as above
+        self._deferred.clear()
+        self._late.clear()
+        self.wakeups.clear()
+        self.parked.clear()
+        self.keeper = None
+        self._sleepers = Sleepers()
+        # The eventfds are the parent's too: closed here, not handed to other threads.
+        self.spare_eventfds = SpareEventFds()
+        self.participants = 0
+        return Kernel.boot(clock=self.clock, seed=self.seed, **self._options)
 
     # -- chance --------------------------------------------------------------------------------------------
 

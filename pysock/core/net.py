@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from pysock.core.sock_limits import SockLimits
 from pysock.core.sysctl import SysctlTable
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Net:
         "proc",
         "ptype_all",
         "ptype_base",
+        "sock_limits",
         "sysctl",
     )
 
@@ -55,6 +57,7 @@ class Net:
         self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
         self.ptype_base: dict[int, tuple[Callable[[SkBuff], object], ...]] = {}
         self.sysctl = SysctlTable()
+        self.sock_limits = SockLimits(self.sysctl)
         self.proc: dict[str, Callable[[], str]] = {}  # "net/snmp" -> its text, as under /proc
         self._state: dict[type, object] = {}
 

@@ -18,7 +18,7 @@ from pysock.core.netdev_events import (
     NETDEV_REGISTER,
     NETDEV_UNREGISTER,
 )
-from pysock.core.netdev_features import NETIF_F_SOFT_FEATURES, fix_features
+from pysock.core.netdev_features import NETIF_F_NETNS_LOCAL, NETIF_F_SOFT_FEATURES, fix_features
 from pysock.core.netdevice import (
     NETREG_REGISTERED,
     NETREG_UNINITIALIZED,
@@ -192,6 +192,42 @@ def unregister_netdev(dev: NetDevice) -> None:
     dev.proto_priv.clear()
     dev.update_path()
     dev.reg_state = NETREG_UNREGISTERED
+
+
+def dev_change_net(dev: NetDevice, net: Net, name: str | None = None) -> None:
+    """Move ``dev`` to namespace ``net`` (dev_change_net_namespace): it goes down, its addresses and routes are lost,
+    and it keeps its name, or takes ``name`` (a pattern will do), and its ifindex if that is free there.
+
+    ENODEV unless it is registered, EINVAL for a device that may not move (loopback) or another kernel's namespace,
+    EEXIST and other errors of `dev_alloc_name`. Nothing has changed then. A notifier that objects to its arrival has it
+    unregistered, and its errno is raised.
+    """
+    if dev.reg_state != NETREG_REGISTERED:
+        raise err(errno.ENODEV)
+    if dev.features & NETIF_F_NETNS_LOCAL or net.kernel is not dev.kernel:
+        raise err(errno.EINVAL)
+    if net is dev.net:
+        return
+    name = dev_alloc_name(net, dev.name if name is None else name)
+    chain = dev.kernel.dev_layer.netdev_chain
+    dev_close(dev)
+    _unlist(dev)
+    chain.call_chain(NETDEV_UNREGISTER, dev)
+    _flush_backlog(dev)
+    dev.uc.clear()
+    dev.mc.clear()
+    dev.ptype_all = ()
+    dev.proto_priv.clear()
+    dev.net = net
+    dev.name = name
+    while not dev.ifindex or dev.ifindex in net.dev_by_index:
+        dev.ifindex = net.new_ifindex()
+    _list(dev)
+    dev.update_path()
+    number = notifier_to_errno(chain.call_chain(NETDEV_REGISTER, dev))
+    if number:
+        unregister_netdev(dev)
+        raise err(number)
 
 
 def _flush_backlog(dev: NetDevice) -> None:

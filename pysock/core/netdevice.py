@@ -127,8 +127,9 @@ class NetDevice:
         raises.
         """
         if self.xmit_direct:
+            start_xmit = self.start_xmit
             try:
-                result = self.start_xmit(skb, self)
+                result = start_xmit(skb, self)
             except Exception as exc:
                 return dev_xmit.xmit_raised(self, skb, exc)
             if not result:

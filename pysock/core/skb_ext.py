@@ -24,9 +24,9 @@ class SkbExt:
 
     tstamp is in nanoseconds (0: not stamped), vlan_tci the 16-bit tag that was taken out of the frame
     (None: untagged), csum_start an offset into `head` (-1: the transport header), cb a scratch object of
-    the layer that holds the packet, nfct the netfilter state. `nohdr` says that this skb gave up its claim
-    to the headers (skb_header_release). `watch` is the record of debug mode (core/skb_debug.py), None when
-    that is off.
+    the layer that holds the packet, nfct the netfilter state. `dropcount` is what SO_RXQ_OVFL reports, `peeked`
+    says that MSG_PEEK showed an empty datagram. `nohdr` says that this skb gave up its claim to the headers
+    (skb_header_release). `watch` is the record of debug mode (core/skb_debug.py), None when that is off.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class SkbExt:
         "csum",
         "csum_start",
         "destructor",
+        "dropcount",
         "frag_list",
         "gso_segs",
         "gso_type",
@@ -41,6 +42,7 @@ class SkbExt:
         "mark",
         "nfct",
         "nohdr",
+        "peeked",
         "pkt_type",
         "priority",
         "queue_mapping",
@@ -57,6 +59,8 @@ class SkbExt:
         self.vlan_tci: int | None = None
         self.hash: int = 0
         self.queue_mapping: int = 0
+        self.dropcount: int = 0
+        self.peeked: bool = False
         self.pkt_type: int = 0
         self.skb_iif: int = 0
         self.csum: int = 0

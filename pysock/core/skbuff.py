@@ -56,6 +56,7 @@ __all__ = [
     "alloc_skb",
     "build_skb",
     "consume_skb",
+    "finished_skb",
     "kfree_skb",
     "skb_cloned",
     "skb_end",
@@ -209,6 +210,48 @@ def build_skb(buffer: bytes | bytearray, offset: int = 0) -> SkBuff:
     if not 0 <= offset <= len(buffer):
         raise SkbOverPanic(f"build_skb: offset {offset} in a buffer of {len(buffer)} bytes")
     return SkBuff(buffer, offset, len(buffer) - offset)
+
+
+class _Blank(SkBuff):
+    """An SkBuff whose fields are still to be written: half the price of one that is written twice."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+
+
+def finished_skb(
+    head: bytes,
+    network: int,
+    transport: int,
+    n: int,
+    frags: tuple[bytes | memoryview, ...],
+    protocol: int,
+    dev: NetDevice,
+    csum_offset: int,
+    gso_size: int = 0,
+) -> SkBuff:
+    """A packet as a transport hands it to ``dev``: ``head`` holds every header from the link layer's on, ``frags`` the
+    ``n`` bytes of payload.
+
+    ``network`` and ``transport`` are the headers' offsets, ``protocol`` the EtherType. The transport checksum is left
+    to the device, ``csum_offset`` bytes into the transport header (CHECKSUM_PARTIAL).
+    """
+    skb: SkBuff = _Blank()
+    skb.head = head
+    skb.data = skb.mac_header = 0
+    skb.len = len(head) + n
+    skb.data_len = n
+    skb.frags = frags
+    skb.dev = dev
+    skb.sk = skb.dst = skb.shinfo = skb.ext = None
+    skb.protocol = protocol
+    skb.ip_summed = CHECKSUM_PARTIAL
+    skb.gso_size = gso_size
+    skb.csum_offset = csum_offset
+    skb.network_header = network
+    skb.transport_header = transport
+    skb.users = 1
+    return skb
 
 
 # --- the shape ------------------------------------------------------------------------------------

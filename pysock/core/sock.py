@@ -29,13 +29,14 @@ from pysock.uapi.socket import MSG_DONTWAIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
     from pysock.core.capability import Credentials
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.core.skbuff import SkBuff
+    from pysock.core.sock_ext import SockExt
     from pysock.core.wait import WaitEntry
 
 #: A socket address in the stdlib's shape for its family; None where there is none.
@@ -66,14 +67,11 @@ SOCK_RCVTSTAMPNS = 1 << 7
 SOCK_PASSCRED = 1 << 8
 SOCK_DONTROUTE = 1 << 9
 SOCK_NO_CHECK = 1 << 10
+SOCK_SELECT_ERR_QUEUE = 1 << 13  # the others are in sockopt_set.py
 
 WAKE_READABLE = EPOLLIN | EPOLLRDNORM
 WAKE_WRITABLE = EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND
 WAKE_STATE = WAKE_READABLE | WAKE_WRITABLE | EPOLLHUP
-
-#: net.core.rmem_default / wmem_default of Linux, in bytes of truesize.
-SK_RMEM_DEFAULT = 212_992
-SK_WMEM_DEFAULT = 212_992
 
 
 class MsgHdr:
@@ -265,7 +263,8 @@ class Sock:
     """struct sock: what every protocol keeps about one socket. Families subclass it and add slots.
 
     Queues and the wait queue are made on first use: most of 10,000 idle sockets never need them.
-    Sizes are bytes; ``rcvtimeo``, ``sndtimeo`` are ns (NEVER: none); ``linger`` is ns or None.
+    Sizes are bytes; ``rcvtimeo``, ``sndtimeo`` are ns (NEVER: none); ``linger`` is ns or None. ``ext`` holds the values
+    of rare options; ``filter`` says how many bytes of a packet pass (SO_ATTACH_FILTER), None: all.
     """
 
     __slots__ = (
@@ -274,7 +273,9 @@ class Sock:
         "err",
         "err_soft",
         "error_queue",
+        "ext",
         "family",
+        "filter",
         "flags",
         "kernel",
         "linger",
@@ -313,8 +314,11 @@ class Sock:
         self.wait_queue: WaitQueue | None = None
         self.receive_queue: deque[SkBuff] | None = None
         self.error_queue: deque[SkBuff] | None = None
-        self.rcvbuf = SK_RMEM_DEFAULT
-        self.sndbuf = SK_WMEM_DEFAULT
+        self.ext: SockExt | None = None
+        self.filter: Callable[[SkBuff], int] | None = None
+        limits = net.sock_limits
+        self.rcvbuf = limits.rmem_default
+        self.sndbuf = limits.wmem_default
         self.rmem_alloc = self.wmem_alloc = 0
         self.err = self.err_soft = self.shutdown = self.flags = 0
         self.reuse = self.reuseport = False
@@ -337,10 +341,15 @@ class Sock:
 
         False when the deadline has passed. Wake-ups may be spurious: look at the condition again.
         """
+        kernel = self.kernel
+        sleeper = kernel.sleeper()
+        if kernel.softnet.pending:
+            kernel.softnet.run()  # what this socket waits for may be among the packets that wait for this thread
+            return True
         queue = self.wait_queue
         if queue is None:
             queue = self.wait_queue = WaitQueue()
-        return self.kernel.sleeper().wait_on(queue, deadline, exclusive)
+        return sleeper.wait_on(queue, deadline, exclusive)
 
     def rcv_deadline(self, flags: int) -> int:
         """When a receive that starts now gives up: 0 with MSG_DONTWAIT, else by SO_RCVTIMEO (sock_rcvtimeo)."""
@@ -415,6 +424,8 @@ class Sock:
         mask = 0
         if self.err or self.error_queue:
             mask |= EPOLLERR
+            if self.flags & SOCK_SELECT_ERR_QUEUE:
+                mask |= EPOLLPRI
         if self.shutdown & RCV_SHUTDOWN:
             mask |= EPOLLIN | EPOLLRDNORM | 0x2000  # EPOLLRDHUP
         if self.shutdown == SHUTDOWN_MASK:

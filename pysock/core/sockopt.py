@@ -1,15 +1,16 @@
 """Options at level SOL_SOCKET, the same for every family: socket(7), setsockopt(2), net/core/sock.c.
 
-An option is a row of a table: a flag of `Sock.flags`, or a function that sets or gets it. Values are the
-bytes of the C type, in native order; ints are 4 bytes. As on Linux, a value too short for its type is EINVAL
-when setting, while getting cuts the answer to the caller's room.
+An option is a row of a table: a flag of `Sock.flags`, or a function that sets or gets it (sockopt_set.py the common
+ones, sockopt_rare.py those whose value few sockets have). Values are the bytes of the C type, in native order; ints are
+4 bytes. As on Linux, a value too short for its type is EINVAL when setting, while getting cuts the answer to the
+caller's room.
 
-Where pysock differs: SO_RCVTIMEO and SO_SNDTIMEO keep microseconds (Linux rounds up to its tick).
+Where pysock differs: SO_RCVTIMEO and SO_SNDTIMEO keep microseconds (Linux rounds up to its tick); SO_GET_FILTER returns
+the program with its true length.
 
 Accepted and without effect, because they tune what does not exist here: SO_BSDCOMPAT, SO_BUSY_POLL,
-SO_PREFER_BUSY_POLL, SO_INCOMING_CPU, SO_CNX_ADVICE, SO_NOFCS, SO_WIFI_STATUS, SO_TXREHASH,
-SO_MAX_PACING_RATE. Not here, so ENOPROTOOPT: socket filters, SO_PEERNAME, SO_PEEK_OFF, SO_COOKIE,
-SO_ZEROCOPY, SO_TXTIME.
+SO_PREFER_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_INCOMING_CPU, SO_CNX_ADVICE, SO_NOFCS, SO_WIFI_STATUS, SO_TXREHASH. Refused
+as a kernel without them does: SO_ATTACH_BPF, SO_PEERSEC, SO_RESERVE_MEM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import errno
 from struct import Struct
 
+from pysock.core import sockopt_rare as rare
 from pysock.core import sockopt_set as setters
 from pysock.core.clock import NEVER, NSEC_PER_SEC, NSEC_PER_USEC
 from pysock.core.errors import err
@@ -28,22 +30,30 @@ from pysock.core.sock import (
     SOCK_OOBINLINE,
     SOCK_PASSCRED,
     SOCK_RCVTSTAMPNS,
+    SOCK_SELECT_ERR_QUEUE,
     SOCK_TIMESTAMP,
 )
 from pysock.core.sockopt_set import (
     INT_MAX,
     LINGER,
     SOCK_DBG,
+    SOCK_FILTER_LOCKED,
+    SOCK_NO_RIGHTS,
+    SOCK_NOFCS,
+    SOCK_PASSPIDFD,
     SOCK_PASSSEC,
     SOCK_RCVBUF_LOCKED,
     SOCK_RCVMARK,
+    SOCK_RCVPRIORITY,
     SOCK_RXQ_OVFL,
-    SOCK_SELECT_ERR_QUEUE,
     SOCK_SNDBUF_LOCKED,
+    SOCK_TSTAMP_NEW,
+    SOCK_WIFI_STATUS,
+    SOCK_ZEROCOPY,
     TIMEVAL,
-    TSFLAGS_SHIFT,
 )
 from pysock.uapi import socket as so
+from pysock.uapi.filter import SKF_AD_MAX
 from pysock.uapi.if_ import IFNAMSIZ
 
 TYPE_CHECKING = False
@@ -57,15 +67,17 @@ if TYPE_CHECKING:
 TCP_LISTEN: Final = 10
 
 _INT: Final = Struct("=i")
-_MEMINFO: Final = Struct("=9I")
 _UCRED_NOBODY: Final = Struct("=iII").pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
 
 
 def sock_setsockopt(sock: Socket, creds: Credentials, optname: int, value: bytes) -> None:
     """Set an option for a caller with ``creds``. ENOPROTOOPT for an unknown or read-only one, EINVAL for a
-    bad value, EPERM, EACCES, EDOM (a timeout's microseconds), ENODEV, EOPNOTSUPP (not for this family).
+    bad value, EPERM, EACCES, EDOM (a timeout's microseconds), ENODEV, EOPNOTSUPP (not for this family), EFAULT.
     """
     sk = sock.sk
+    if optname == so.SO_INQ and sk.family == so.AF_UNIX and sk.type == so.SOCK_STREAM:
+        sock.ops.setsockopt(sock, so.SOL_SOCKET, optname, value)  # the family's own
+        return
     if optname == so.SO_BINDTODEVICE:
         setters.bind_to_device(sk, creds, value)
         return
@@ -81,8 +93,11 @@ def sock_setsockopt(sock: Socket, creds: Credentials, optname: int, value: bytes
         setter(sk, creds, number)
         return
     long_setter = _LONG_SETTERS.get(optname)
+    rare_setter = rare.SETTERS.get(optname)
     if long_setter is not None:
         long_setter(sk, value)
+    elif rare_setter is not None:
+        rare_setter(sk, creds, value)
     elif optname not in _IGNORED:
         raise err(errno.ENOPROTOOPT)
 
@@ -96,16 +111,15 @@ def sock_getsockopt(sock: Socket, optname: int, optlen: int) -> bytes:
     sk = sock.sk
     flag = _FLAGS.get(optname)
     if flag is not None:
-        value = _INT.pack(1 if sk.flags & flag else 0)
-    else:
-        getter = _INT_GETTERS.get(optname)
-        if getter is not None:
-            value = _INT.pack(getter(sk))
-        elif optname in _IGNORED:
-            value = _IGNORED[optname]
-        else:
-            value = _get_long(sk, optname, optlen)
-    return value[:optlen]
+        return _INT.pack(1 if sk.flags & flag else 0)[:optlen]
+    getter = _INT_GETTERS.get(optname)
+    if getter is not None:
+        return _INT.pack(getter(sk))[:optlen]
+    rare_getter = rare.GETTERS.get(optname)
+    if rare_getter is not None:
+        return rare_getter(sk)[:optlen]
+    sized = rare.get_sized(sock, optname, optlen)
+    return _get_long(sk, optname, optlen)[:optlen] if sized is None else sized
 
 
 # Reading -------------------------------------------------------------------------------------------------
@@ -122,7 +136,7 @@ def _get_long(sk: Sock, optname: int, optlen: int) -> bytes:
     """The options whose value is no int."""
     if optname == so.SO_LINGER:
         if sk.linger is None:
-            return LINGER.pack(0, 0)
+            return LINGER.pack(0, 0 if sk.ext is None else sk.ext.linger_seconds)
         return LINGER.pack(1, min(sk.linger // NSEC_PER_SEC, INT_MAX))
     if optname in (so.SO_RCVTIMEO, so.SO_RCVTIMEO_NEW):
         return _timeval(sk.rcvtimeo)
@@ -133,11 +147,10 @@ def _get_long(sk: Sock, optname: int, optlen: int) -> bytes:
     if optname == so.SO_PEERCRED:
         peercred: bytes = getattr(sk, "peercred", _UCRED_NOBODY)  # AF_UNIX knows its peer
         return peercred
-    if optname in (so.SO_TIMESTAMPING, so.SO_TIMESTAMPING_NEW):
-        return _INT.pack(sk.flags >> TSFLAGS_SHIFT) + _INT.pack(0)  # struct so_timestamping: flags, bind_phc
-    if optname == so.SO_MEMINFO:
-        return _MEMINFO.pack(sk.rmem_alloc, sk.rcvbuf, sk.wmem_alloc, sk.sndbuf, 0, 0, 0, 0, 0)
-    raise err(errno.ENOPROTOOPT)
+    ignored = _IGNORED.get(optname)
+    if ignored is None:
+        raise err(errno.ENOPROTOOPT)
+    return ignored
 
 
 def _bound_device(sk: Sock, optlen: int) -> bytes:
@@ -164,6 +177,29 @@ def _get_passcred(sk: Sock) -> int:
     return 1 if sk.flags & SOCK_PASSCRED else 0
 
 
+def _get_passsec(sk: Sock) -> int:
+    setters.only_scm(sk)
+    return 1 if sk.flags & SOCK_PASSSEC else 0
+
+
+def _get_passpidfd(sk: Sock) -> int:
+    setters.only_unix(sk)
+    return 1 if sk.flags & SOCK_PASSPIDFD else 0
+
+
+def _get_passrights(sk: Sock) -> int:
+    setters.only_unix(sk)
+    return 0 if sk.flags & SOCK_NO_RIGHTS else 1
+
+
+_TSTAMP_KINDS: Final = SOCK_TIMESTAMP | SOCK_RCVTSTAMPNS | SOCK_TSTAMP_NEW
+
+
+def _has_timestamp(kind: int) -> Callable[[Sock], int]:
+    """Whether timestamps are on, in that one of the four forms."""
+    return lambda sk: int(sk.flags & _TSTAMP_KINDS == SOCK_TIMESTAMP | kind)
+
+
 def _timeval(timeo: int) -> bytes:
     if timeo == NEVER:
         return TIMEVAL.pack(0, 0)
@@ -181,8 +217,8 @@ _FLAGS: Final[dict[int, int]] = {
     so.SO_NO_CHECK: SOCK_NO_CHECK,
     so.SO_RXQ_OVFL: SOCK_RXQ_OVFL,
     so.SO_SELECT_ERR_QUEUE: SOCK_SELECT_ERR_QUEUE,
-    so.SO_PASSSEC: SOCK_PASSSEC,
-    so.SO_RCVMARK: SOCK_RCVMARK,
+    so.SO_NOFCS: SOCK_NOFCS,
+    so.SO_WIFI_STATUS: SOCK_WIFI_STATUS,
 }
 
 _SETTERS: Final[dict[int, Callable[[Sock, Credentials, int], None]]] = {
@@ -201,11 +237,25 @@ _SETTERS: Final[dict[int, Callable[[Sock, Credentials, int], None]]] = {
     so.SO_BINDTOIFINDEX: setters.so_bindtoifindex,
     so.SO_PASSCRED: setters.so_passcred,
     so.SO_TIMESTAMP: setters.so_timestamp,
-    so.SO_TIMESTAMP_NEW: setters.so_timestamp,
+    so.SO_TIMESTAMP_NEW: setters.so_timestamp_new,
     so.SO_TIMESTAMPNS: setters.so_timestampns,
-    so.SO_TIMESTAMPNS_NEW: setters.so_timestampns,
-    so.SO_TIMESTAMPING: setters.so_timestamping,
-    so.SO_TIMESTAMPING_NEW: setters.so_timestamping,
+    so.SO_TIMESTAMPNS_NEW: setters.so_timestampns_new,
+    so.SO_PASSSEC: setters.so_passsec,
+    so.SO_PASSPIDFD: setters.so_passpidfd,
+    so.SO_PASSRIGHTS: setters.so_passrights,
+    so.SO_RCVMARK: setters.so_rcvmark,
+    so.SO_RCVPRIORITY: setters.so_rcvpriority,
+    so.SO_DETACH_FILTER: rare.detach_filter,
+    so.SO_LOCK_FILTER: rare.so_lock_filter,
+    so.SO_DETACH_REUSEPORT_BPF: rare.detach_reuseport,
+    so.SO_PEEK_OFF: rare.so_peek_off,
+    so.SO_BUSY_POLL: rare.so_busy_poll,
+    so.SO_PREFER_BUSY_POLL: rare.so_prefer_busy_poll,
+    so.SO_BUSY_POLL_BUDGET: rare.so_busy_poll_budget,
+    so.SO_INCOMING_CPU: rare.so_incoming_cpu,
+    so.SO_TXREHASH: rare.so_txrehash,
+    so.SO_RESERVE_MEM: rare.so_reserve_mem,
+    so.SO_ZEROCOPY: rare.so_zerocopy,
 }
 
 #: Options whose value is a struct.
@@ -216,10 +266,6 @@ _LONG_SETTERS: Final[dict[int, Callable[[Sock, bytes], None]]] = {
     so.SO_SNDTIMEO: setters.so_sndtimeo,
     so.SO_SNDTIMEO_NEW: setters.so_sndtimeo,
 }
-
-
-def _has_timestamp(sk: Sock) -> int:
-    return 1 if sk.flags & SOCK_TIMESTAMP and not sk.flags & SOCK_RCVTSTAMPNS else 0
 
 
 _INT_GETTERS: Final[dict[int, Callable[[Sock], int]]] = {
@@ -241,21 +287,20 @@ _INT_GETTERS: Final[dict[int, Callable[[Sock], int]]] = {
     so.SO_MARK: lambda sk: sk.mark - (1 << 32) if sk.mark > INT_MAX else sk.mark,
     so.SO_BINDTOIFINDEX: lambda sk: sk.bound_dev_if,
     so.SO_PASSCRED: _get_passcred,
-    so.SO_TIMESTAMP: _has_timestamp,
-    so.SO_TIMESTAMP_NEW: _has_timestamp,
-    so.SO_TIMESTAMPNS: lambda sk: 1 if sk.flags & SOCK_RCVTSTAMPNS else 0,
-    so.SO_TIMESTAMPNS_NEW: lambda sk: 1 if sk.flags & SOCK_RCVTSTAMPNS else 0,
+    so.SO_PASSSEC: _get_passsec,
+    so.SO_PASSPIDFD: _get_passpidfd,
+    so.SO_PASSRIGHTS: _get_passrights,
+    so.SO_RCVMARK: lambda sk: 1 if sk.flags & SOCK_RCVMARK else 0,
+    so.SO_RCVPRIORITY: lambda sk: 1 if sk.flags & SOCK_RCVPRIORITY else 0,
+    so.SO_TIMESTAMP: _has_timestamp(0),
+    so.SO_TIMESTAMP_NEW: _has_timestamp(SOCK_TSTAMP_NEW),
+    so.SO_TIMESTAMPNS: _has_timestamp(SOCK_RCVTSTAMPNS),
+    so.SO_TIMESTAMPNS_NEW: _has_timestamp(SOCK_RCVTSTAMPNS | SOCK_TSTAMP_NEW),
+    so.SO_LOCK_FILTER: lambda sk: 1 if sk.flags & SOCK_FILTER_LOCKED else 0,
+    so.SO_ZEROCOPY: lambda sk: 1 if sk.flags & SOCK_ZEROCOPY else 0,
+    so.SO_BPF_EXTENSIONS: lambda sk: SKF_AD_MAX,
+    so.SO_INCOMING_NAPI_ID: lambda sk: 0,
 }
 
-#: Options that may be set to anything, and read as this.
-_IGNORED: Final[dict[int, bytes]] = {
-    so.SO_BSDCOMPAT: _INT.pack(0),
-    so.SO_BUSY_POLL: _INT.pack(0),
-    so.SO_PREFER_BUSY_POLL: _INT.pack(0),
-    so.SO_INCOMING_CPU: _INT.pack(-1),
-    so.SO_CNX_ADVICE: _INT.pack(0),
-    so.SO_NOFCS: _INT.pack(0),
-    so.SO_WIFI_STATUS: _INT.pack(0),
-    so.SO_TXREHASH: _INT.pack(1),
-    so.SO_MAX_PACING_RATE: b"\xff" * 8,
-}
+#: Options that may be set to anything, and read as this; None: not at all.
+_IGNORED: Final[dict[int, bytes | None]] = {so.SO_BSDCOMPAT: _INT.pack(0), so.SO_CNX_ADVICE: None}

@@ -113,25 +113,32 @@ class SoftnetData:
         if self.running:
             return  # a handler left the kernel: the loop below takes up what it queued
         self.running = True
-        queue = self.input_pkt_queue
         try:
-            restarts = 0
-            while self.pending and restarts < MAX_RESTART:
-                pending = self.pending
+            if self.pending == NET_RX_SOFTIRQ and len(self.input_pkt_queue) == 1 and not self.poll_list:
+                # By far the most frequent case: one packet, and it causes no other.
                 self.pending = 0
-                if pending & NET_TX_SOFTIRQ:
-                    self._net_tx_action()
-                if self.poll_list:
-                    self._net_rx_action()
-                elif pending & NET_RX_SOFTIRQ:
-                    if len(queue) == 1:  # by far the most frequent case
-                        self.processed += 1
-                        self.receive(queue.popleft())
-                    else:
-                        self._process_backlog(NETDEV_BUDGET)
-                restarts += 1
+                self.processed += 1
+                receive = self.receive
+                receive(self.input_pkt_queue.popleft())
+                if self.pending:
+                    self._run_rounds(MAX_RESTART - 1)
+            else:
+                self._run_rounds(MAX_RESTART)
         finally:
             self.running = False
+
+    def _run_rounds(self, rounds: int) -> None:
+        """Do what is pending, and what that caused, at most ``rounds`` times over."""
+        while self.pending and rounds:
+            pending = self.pending
+            self.pending = 0
+            if pending & NET_TX_SOFTIRQ:
+                self._net_tx_action()
+            if self.poll_list:
+                self._net_rx_action()
+            elif pending & NET_RX_SOFTIRQ:
+                self._process_backlog(NETDEV_BUDGET)
+            rounds -= 1
 
     def run_pending(self) -> None:
         """Let packets move in the middle of a call that would otherwise have to wait for them."""

@@ -133,10 +133,11 @@ class SysctlTable:
     value that does not fit, EACCES for writing a read-only one, EEXIST for registering a name twice.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_lazy")
 
     def __init__(self) -> None:
         self._entries: dict[str, SysctlEntry] = {}
+        self._lazy: dict[str, Callable[[], None]] = {}
 
     # -- owners --------------------------------------------------------------------------------------------
 
@@ -189,13 +190,29 @@ class SysctlTable:
         """
         return self._add(SysctlEntry(name, "str", default, 0, max_length, on_change, writable))
 
+    def register_lazy(self, directory: str, register: Callable[[], None]) -> None:
+        """Call `register`, which adds entries below `directory` ("net.ipv4.neigh.eth0"), when somebody first looks
+        there: a thousand devices have tens of thousands of tunables that nobody reads. EEXIST if one waits already.
+        """
+        if directory in self._lazy:
+            raise err(errno.EEXIST)
+        self._lazy[directory] = register
+
+    def show(self, name: str, value: Value) -> None:
+        """The owner changed the value of `name` in another way: show it, without on_change."""
+        self._find(name).value = value
+
     def unregister(self, name: str) -> None:
         """Take one away. ENOENT when there is none."""
         if self._entries.pop(name, None) is None:
             raise err(errno.ENOENT)
 
     def unregister_below(self, prefix: str) -> int:
-        """Take away everything below the directory `prefix` ("net.ipv4.conf.eth0"); how many there were."""
+        """Take away everything below the directory `prefix` ("net.ipv4.conf.eth0"); how many there were, those that
+        nobody looked at not counted.
+        """
+        for directory in self._lazy_below(prefix):
+            del self._lazy[directory]
         names = self.names(prefix)
         for name in names:
             del self._entries[name]
@@ -231,6 +248,9 @@ class SysctlTable:
         for "".
         """
         below = prefix.rstrip(".") + "."
+        for directory in self._lazy_below(prefix):
+            self._lazy.pop(directory)()
+        self._look_up(prefix)
         keys: Iterable[str] = self._entries
         return sorted(name for name in keys if not prefix or name == prefix or name.startswith(below))
 
@@ -239,7 +259,7 @@ class SysctlTable:
         return {name: self._entries[name].value for name in self.names() if not self._is_default(name)}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return self._look_up(name) is not None
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -253,10 +273,24 @@ class SysctlTable:
         return entry
 
     def _find(self, name: str) -> SysctlEntry:
-        entry = self._entries.get(name)
+        entry = self._look_up(name)
         if entry is None:
             raise err(errno.ENOENT)
         return entry
+
+    def _look_up(self, name: str) -> SysctlEntry | None:
+        """The entry, if there is one, after those of its directory were made."""
+        directory = name
+        while directory and self._lazy:
+            register = self._lazy.pop(directory, None)
+            if register is not None:
+                register()
+            directory = directory.rpartition(".")[0]
+        return self._entries.get(name)
+
+    def _lazy_below(self, prefix: str) -> list[str]:
+        below = prefix.rstrip(".") + "."
+        return [name for name in self._lazy if not prefix or name == prefix or name.startswith(below)]
 
     def _writable(self, name: str) -> SysctlEntry:
         entry = self._find(name)

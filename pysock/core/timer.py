@@ -4,6 +4,8 @@ A `Timer` knows when it wants to run (``expires``); the heap knows when it will 
 Pushing a timer further out only moves ``expires``: the old heap entry finds out when it comes up and queues
 itself again. Cancelling only clears ``expires``. So a protocol that re-arms its retransmission timer for every
 segment touches the heap once a timeout, not once a segment (Linux gets the same effect from its timer wheel).
+And a timer enters the heap only when the queue is next run: one that was cancelled by then never does, which is the
+fate of most timers of a short connection.
 
 Timers run under the kernel lock, in softirq context, in order of their instants and, for equal instants, in
 the order in which they were queued. They must not block.
@@ -41,16 +43,17 @@ class TimerQueue:
     instant, so that a thread that sleeps on behalf of the timers can shorten its sleep.
     """
 
-    __slots__ = ("_heap", "_order", "next_expiry", "on_earlier")
+    __slots__ = ("_fresh", "_heap", "_order", "next_expiry", "on_earlier")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Timer]] = []
+        self._fresh: list[tuple[int, int, Timer]] = []  # what the heap will get
         self._order = 0
         self.next_expiry = NEVER
         self.on_earlier: Callable[[], None] | None = None
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._heap) + len(self._fresh)
 
     def mod_timer(self, timer: Timer, expires: int) -> None:
         """Arm ``timer`` for ``expires`` (monotonic ns), or move it there (mod_timer)."""
@@ -68,7 +71,7 @@ class TimerQueue:
         """Run every timer whose instant is at or before ``now``; return how many ran."""
         heap = self._heap
         ran = 0
-        while heap and heap[0][0] <= now:
+        while self._refill() and heap[0][0] <= now:
             queued_at, _, timer = heappop(heap)
             if timer.queued_at != queued_at:
                 continue  # superseded by an earlier entry of the same timer
@@ -91,7 +94,7 @@ class TimerQueue:
         A virtual clock asks before it jumps: jumping to a cancelled timer's instant would be visible.
         """
         heap = self._heap
-        while heap:
+        while self._refill():
             queued_at, _, timer = heap[0]
             if timer.queued_at == queued_at and timer.expires == queued_at:
                 break
@@ -103,10 +106,23 @@ class TimerQueue:
         self.next_expiry = heap[0][0] if heap else NEVER
         return self.next_expiry
 
+    def _refill(self) -> bool:
+        """Put what is fresh and still armed into the heap; True unless that is empty then."""
+        if self._fresh:
+            for entry in self._fresh:
+                queued_at, _, timer = entry
+                if timer.queued_at == queued_at:
+                    if timer.expires == NEVER:
+                        timer.queued_at = NEVER
+                    else:
+                        heappush(self._heap, entry)
+            self._fresh.clear()
+        return bool(self._heap)
+
     def _push(self, timer: Timer, expires: int) -> None:
         timer.queued_at = expires
         self._order += 1
-        heappush(self._heap, (expires, self._order, timer))
+        self._fresh.append((expires, self._order, timer))
         if expires < self.next_expiry:
             self.next_expiry = expires
             if self.on_earlier is not None:

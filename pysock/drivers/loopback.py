@@ -24,7 +24,6 @@ from pysock.core.netdev_features import (
 from pysock.core.skbuff import kfree_skb, skb_orphan
 from pysock.uapi.if_ import ARPHRD_LOOPBACK, IFF_LOOPBACK
 from pysock.uapi.if_ether import ETH_ALEN, ETH_HLEN, ETH_P_IP
-from pysock.uapi.if_packet import PACKET_HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,27 +49,23 @@ class LoopbackOps(EthDeviceOps):
     def ndo_start_xmit(self, skb: SkBuff, dev: NetDevice) -> int:
         """Turn the outgoing frame into an incoming one and queue it on the backlog (loopback_xmit)."""
         size = skb.len
-        ext = skb.ext
-        if not skb.data and skb.head[_FIRST_14] == _IPV4_HEADER:
+        if skb.ext is None and not skb.data and skb.head[_FIRST_14] == _IPV4_HEADER:
             # eth_type_trans() for the common case: a head that starts with the frame
             skb.mac_header = 0
             skb.data = ETH_HLEN
             skb.len = size - ETH_HLEN
             skb.protocol = ETH_P_IP
-            if ext is not None:
-                ext.pkt_type = PACKET_HOST
-                skb_orphan(skb)
         else:
             skb_orphan(skb)
             if not eth_type_trans(skb, dev):
                 kfree_skb(skb, "PKT_TOO_SMALL")
                 return NETDEV_TX_OK
         skb.sk = skb.dst = None
+        stats = self.stats
         if self.softnet.netif_rx(skb):
-            self.stats.rx_dropped += 1
+            stats.rx_dropped += 1
             kfree_skb(skb, "CPU_BACKLOG")
             return NETDEV_TX_OK
-        stats = self.stats
         stats.tx_packets += 1
         stats.tx_bytes += size
         return NETDEV_TX_OK

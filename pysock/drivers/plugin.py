@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pysock.drivers.dummy import DummyDriver
 from pysock.drivers.loopback import LoopbackDriver
+from pysock.drivers.veth import VethDriver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,3 +16,4 @@ if TYPE_CHECKING:
 def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
     register(LoopbackDriver())
     register(DummyDriver())
+    register(VethDriver())

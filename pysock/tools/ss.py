@@ -6,7 +6,12 @@
 
 Recv-Q and Send-Q are bytes: what the program has not read yet, what the peer has not acknowledged yet. For a listener
 they are connections: those that wait for accept(), and how many may (the backlog). Half-open connections and TIME-WAIT
-have their own small sockets and show here too.
+have their own small sockets and show here too. UDP-Lite's sockets, which ss leaves out, are shown with UDP's.
+
+AF_UNIX sockets are asked for (ss -x). Instead of ports they show inode numbers, 0 where no program has the socket:
+
+    u_str LISTEN 0 5  @control 1024  * 0
+    u_dgr ESTAB  0 0         * 1025  * 1026
 """
 
 from __future__ import annotations
@@ -15,19 +20,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.families.inet.net import InetNet
+from pysock.families.inet.tcp.af import addresses
 from pysock.families.inet.tcp.listen import RequestSock
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.families.inet.tcp.sock import TcpSock
 from pysock.families.inet.udp_table import UdpTable
+from pysock.families.unix.proc import inode_of, name_of
+from pysock.families.unix.stream_read import bytes_queued
+from pysock.families.unix.unix_net import UnixNet
 from pysock.uapi import tcp as states
-from pysock.wire.addr import inet_ntoa
+from pysock.uapi.socket import SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM
+from pysock.wire.addr import ip_ntoa
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pysock.core.net import Net
     from pysock.families.inet.datagram import DatagramSock
+    from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.tcp.timewait import TimeWaitSock
+    from pysock.families.unix.unix_sock import UnixSock
 
 STATE_NAMES = {
     states.TCP_ESTABLISHED: "ESTAB",
@@ -42,7 +54,7 @@ STATE_NAMES = {
     states.TCP_LISTEN: "LISTEN",
     states.TCP_CLOSING: "CLOSING",
 }
-_ANY = "0.0.0.0"
+_UNIX_NAMES = {SOCK_STREAM: "u_str", SOCK_DGRAM: "u_dgr", SOCK_SEQPACKET: "u_seq"}
 
 
 class Row(NamedTuple):
@@ -67,6 +79,29 @@ def rows(net: Net) -> list[Row]:
         kernel.leave()
 
 
+def unix_rows(net: Net) -> list[Row]:
+    """The AF_UNIX sockets of ``net``, oldest first; the "port" of a row is the inode number."""
+    if not net.has(UnixNet):
+        return []
+    kernel = net.kernel
+    kernel.enter()
+    try:
+        return [_unix_row(sk) for sk in net.get(UnixNet).sockets]
+    finally:
+        kernel.leave()
+
+
+def _unix_row(sk: UnixSock) -> Row:
+    if sk.state == states.TCP_LISTEN:
+        recv_q, send_q = len(sk.pending or ()), sk.max_ack_backlog
+    else:
+        recv_q, send_q = bytes_queued(sk), sk.wmem_alloc
+    peer = sk.peer
+    there = f"{name_of(peer) or '*'}:{inode_of(peer)}" if peer is not None else "*:0"
+    local = f"{name_of(sk) or '*'}:{inode_of(sk)}"
+    return Row(_UNIX_NAMES[sk.type], STATE_NAMES[sk.state], recv_q, send_q, local, there)
+
+
 def _tcp_rows(net: Net) -> Iterator[Row]:
     if not net.has(TcpNet):
         return
@@ -75,15 +110,16 @@ def _tcp_rows(net: Net) -> Iterator[Row]:
         for sk in group:
             waiting = sk.listener
             accepted, backlog = (len(waiting.accept_queue), waiting.backlog) if waiting is not None else (0, 0)
-            yield Row("tcp", "LISTEN", accepted, backlog, _name(sk.rcv_saddr, sk.sport), f"{_ANY}:*")
+            yield Row("tcp", "LISTEN", accepted, backlog, *_names(sk))
     now = tcp.kernel.now
     for key, who in tcp.ehash.items():
-        peer, local = _name(key[:4], int.from_bytes(key[8:10], "big")), _name(key[4:8], int.from_bytes(key[10:], "big"))
+        daddr, saddr = addresses(key)
+        peer, local = _name(daddr, int.from_bytes(key[-4:-2], "big")), _name(saddr, int.from_bytes(key[-2:], "big"))
         if isinstance(who, TcpSock):
             send_q = who.write_seq - who.snd_una
             yield Row("tcp", STATE_NAMES[who.state], who.rx_bytes, send_q, local, peer, _timer(who, now))
         elif isinstance(who, RequestSock):
-            timer = f"on,{_wait(who.timer.expires - now)},{who.retries}"
+            timer = f"on,{_wait(who.expires - now)},{who.retries}"
             yield Row("tcp", "SYN-RECV", 0, 0, local, peer, timer)
         else:
             yield _timewait_row(who, local, peer, now)
@@ -94,22 +130,34 @@ def _timewait_row(tw: TimeWaitSock, local: str, peer: str, now: int) -> Row:
 
 
 def _udp_rows(net: Net) -> Iterator[Row]:
-    table = net.get(InetNet).state.get("udp") if net.has(InetNet) else None
-    if not isinstance(table, UdpTable):
+    if not net.has(InetNet):
         return
-    for group in table.by_port.values():
-        for sk in group:
-            yield _datagram_row("udp", sk)
+    for table in map(net.get(InetNet).state.get, ("udp", "udplite")):
+        if isinstance(table, UdpTable):
+            for group in table.by_port.values():
+                for sk in group:
+                    yield _datagram_row(table.protocol, sk)
 
 
 def _datagram_row(netid: str, sk: DatagramSock) -> Row:
     state = STATE_NAMES.get(sk.state, "UNCONN")
-    peer = _name(sk.daddr, sk.dport)
-    return Row(netid, state, sk.rmem_alloc, sk.wmem_alloc, _name(sk.rcv_saddr, sk.sport), peer)
+    return Row(netid, state, sk.rmem_alloc, sk.wmem_alloc, *_names(sk))
+
+
+def _names(sk: InetSock) -> tuple[str, str]:
+    """Both ends; "*" is any address of both versions, as a dual-stack socket has it."""
+    part = sk.pinet6
+    if part is None:
+        return _name(sk.rcv_saddr, sk.sport), _name(sk.daddr, sk.dport)
+    local, peer = _name(part.rcv_saddr, sk.sport), _name(part.daddr, sk.dport)
+    if any(part.rcv_saddr) or part.only:
+        return local, peer
+    return f"*:{sk.sport or '*'}", peer if any(part.daddr) else f"*:{sk.dport or '*'}"
 
 
 def _name(addr: bytes, port: int) -> str:
-    return f"{inet_ntoa(addr)}:{port or '*'}"
+    text = ip_ntoa(addr)
+    return f"[{text}]:{port or '*'}" if ":" in text else f"{text}:{port or '*'}"
 
 
 def _timer(sk: TcpSock, now: int) -> str:
@@ -138,18 +186,22 @@ def _wait(nanoseconds: int) -> str:
 
 
 def ss_table(
-    net: Net, *, tcp: bool = True, udp: bool = True, listening: bool | None = None, timers: bool = False
+    net: Net,
+    *,
+    tcp: bool = True,
+    udp: bool = True,
+    unix: bool = False,
+    listening: bool | None = None,
+    timers: bool = False,
 ) -> str:
-    """The table: ``listening`` True shows only listeners and unconnected UDP sockets (-l), False only the others (ss's
-    default), None all (-a). ``timers`` adds ss -o's column.
+    """The table: ``listening`` True shows only listeners and unconnected datagram sockets (-l), False only the others
+    (ss's default), None all (-a). ``unix`` adds AF_UNIX (-x), ``timers`` adds ss -o's column.
     """
-    shown = [
-        row
-        for row in rows(net)
-        if (tcp if row.netid == "tcp" else udp)
-        and (listening is None or listening == (row.state in ("LISTEN", "UNCONN")))
-    ]
-    return format_rows(shown, netid=tcp and udp, timers=timers)
+    found = [row for row in rows(net) if (tcp if row.netid == "tcp" else udp)]
+    if unix:
+        found += unix_rows(net)
+    shown = [row for row in found if listening is None or listening == (row.state in ("LISTEN", "UNCONN"))]
+    return format_rows(shown, netid=unix or (tcp and udp), timers=timers)
 
 
 def format_rows(shown: Iterable[Row], *, netid: bool = True, timers: bool = False) -> str:
@@ -172,9 +224,11 @@ def format_rows(shown: Iterable[Row], *, netid: bool = True, timers: bool = Fals
     sizes = [max(len(line[column]) for line in table) for column in range(9)]
     found = []
     for kind, state, recv_q, send_q, host, port, peer_host, peer_port, timer in table:
+        colon = " " if kind.startswith("u_") else ":"
         text = f"{kind:<{sizes[0]}} " if netid else ""
         text += f"{state:<{sizes[1]}} {recv_q:<{sizes[2]}} {send_q:<{sizes[3]}} "
-        text += f"{host:>{sizes[4]}}:{port:<{sizes[5]}} {peer_host:>{sizes[6]}}:{peer_port:<{sizes[7]}} {timer}"
+        text += f"{host:>{sizes[4]}}{colon}{port:<{sizes[5]}} "
+        text += f"{peer_host:>{sizes[6]}}{colon}{peer_port:<{sizes[7]}} {timer}"
         found.append(text.rstrip())
     return "\n".join(found)
 

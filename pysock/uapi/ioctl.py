@@ -22,6 +22,7 @@ SIOCSPGRP: Final = 0x8902
 FIOGETOWN: Final = 0x8903
 SIOCGPGRP: Final = 0x8904
 SIOCATMARK: Final = 0x8905
+SIOCUNIXFILE: Final = 0x89E0  # opens the node of a bound AF_UNIX socket
 SIOCGSTAMP: Final = 0x8906
 SIOCGSTAMPNS: Final = 0x8907
 SIOCINQ: Final = 0x541B

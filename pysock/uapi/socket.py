@@ -206,6 +206,10 @@ SO_TXREHASH: Final = 74
 SO_RCVMARK: Final = 75
 SO_PASSPIDFD: Final = 76
 SO_PEERPIDFD: Final = 77
+SO_DEVMEM_DONTNEED: Final = 80
+SO_RCVPRIORITY: Final = 82
+SO_PASSRIGHTS: Final = 83
+SO_INQ: Final = 84
 
 SOCK_SNDBUF_LOCK: Final = 1  # the bits of SO_BUF_LOCK
 SOCK_RCVBUF_LOCK: Final = 2
@@ -223,6 +227,9 @@ SCM_WIFI_STATUS: Final = 41
 SCM_TIMESTAMPING_OPT_STATS: Final = 54
 SCM_TIMESTAMPING_PKTINFO: Final = 58
 SCM_TXTIME: Final = 61
+SCM_TS_OPT_ID: Final = 81
+SCM_PRIORITY: Final = 82
+SCM_INQ: Final = 84
 SCM_MAX_FD: Final = 253  # descriptors in one SCM_RIGHTS message
 
 # Flags of send and recv ---------------------------------------------------------------------------
@@ -283,6 +290,14 @@ SOF_TIMESTAMPING_TX_SCHED: Final = 0x100
 SOF_TIMESTAMPING_TX_ACK: Final = 0x200
 SOF_TIMESTAMPING_OPT_CMSG: Final = 0x400
 SOF_TIMESTAMPING_OPT_TSONLY: Final = 0x800
+SOF_TIMESTAMPING_OPT_STATS: Final = 0x1000
+SOF_TIMESTAMPING_OPT_PKTINFO: Final = 0x2000
+SOF_TIMESTAMPING_OPT_TX_SWHW: Final = 0x4000
+SOF_TIMESTAMPING_BIND_PHC: Final = 0x8000
+SOF_TIMESTAMPING_OPT_ID_TCP: Final = 0x10000
+SOF_TIMESTAMPING_OPT_RX_FILTER: Final = 0x20000
+SOF_TIMESTAMPING_TX_COMPLETION: Final = 0x40000
+SOF_TIMESTAMPING_MASK: Final = 0x7FFFF
 
 # socketcall(2): the number of each call in the multiplexer ----------------------------------------
 

@@ -47,12 +47,19 @@ TCP_ZEROCOPY_RECEIVE: Final = 35
 TCP_INQ: Final = 36
 TCP_CM_INQ: Final = 36
 TCP_TX_DELAY: Final = 37
+TCP_AO_REPAIR: Final = 42
+TCP_IS_MPTCP: Final = 43
+TCP_RTO_MAX_MS: Final = 44
+TCP_RTO_MIN_US: Final = 45
+TCP_DELACK_MAX_US: Final = 46
 
 MAX_TCP_KEEPIDLE: Final = 32767  # seconds
 MAX_TCP_KEEPINTVL: Final = 32767  # seconds
 MAX_TCP_KEEPCNT: Final = 127
 MAX_TCP_SYNCNT: Final = 127
 TCP_CA_NAME_MAX: Final = 16  # bytes, with the final NUL
+TCP_MD5SIG_SIZE: Final = 216  # bytes: sizeof(struct tcp_md5sig)
+TCP_FASTOPEN_KEY_LENGTH: Final = 16  # bytes; one key or two
 
 # States (RFC 9293 section 3.3.2), as /proc/net/tcp, tcp_info and sock_diag number them ------------
 
@@ -174,8 +181,22 @@ TCP_INFO_FIELDS: Final = (
     "reord_seen",
     "rcv_ooopack",
     "snd_wnd",
+    "rcv_wnd",
+    "rehash",
+    "total_rto",
+    "total_rto_recoveries",
+    "total_rto_time",  # milliseconds
+    "received_ce",
+    "delivered_e1_bytes",
+    "delivered_e0_bytes",
+    "delivered_ce_bytes",
+    "received_e1_bytes",
+    "received_e0_bytes",
+    "received_ce_bytes",
+    "accecn_fail_mode",
+    "accecn_opt_seen",
 )
 """struct tcp_info's fields in order, without their ``tcpi_``: the arguments of TCP_INFO_STRUCT.pack."""
 
-TCP_INFO_STRUCT: Final = Struct("=8B24I4Q6I4Q2I2Q4I")
-"""struct tcp_info up to tcpi_snd_wnd: 232 bytes; getsockopt(TCP_INFO) cuts it to the caller's length."""
+TCP_INFO_STRUCT: Final = Struct("=8B24I4Q6I4Q2I2Q6I2H8I2H")
+"""struct tcp_info as of Linux 6.18: 280 bytes; getsockopt(TCP_INFO) cuts it to the caller's length."""

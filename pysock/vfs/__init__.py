@@ -8,6 +8,7 @@ What lives here:
     fcntl.py     fcntl(2) and the ioctls that belong to files
     file.py      File: one open file description, the base class of all kinds; reference counts
     inode.py     Inode
+    forked.py    ForkedFile: what is behind an inherited fd in a child process
     sockfs.py    the file system that sockets live in: SocketFile, sockfd_lookup
     poll.py      poll and select over fds; the poll table of a sleeping thread
     epoll.py     Epoll: the instance and its waiters;  epitem.py  one watched file;  epoll_ctl.py

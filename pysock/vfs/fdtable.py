@@ -43,8 +43,14 @@ class FdTable:
 
     def install(self, file: File, cloexec: bool = False) -> int:
         """Give ``file`` the lowest free number and a reference (get_unused_fd_flags, fd_install)."""
-        fd = self.numbers.reserve(self.files, self.limit, cloexec, bool(file.f_flags & O_NONBLOCK))
-        self._put_in(fd, file, cloexec)
+        files = self.files
+        fd = self.numbers.reserve(files, self.limit, cloexec, bool(file.f_flags & O_NONBLOCK))
+        if fd in files:
+            self.forget(fd)  # C code has closed the placeholder behind our back, so the number came again
+        files[fd] = file
+        file.f_count += 1
+        if cloexec:
+            self.cloexec.add(fd)
         return fd
 
     def _put_in(self, fd: int, file: File, cloexec: bool) -> None:

@@ -7,7 +7,8 @@ import itertools
 
 from pysock.core.errors import err
 from pysock.core.sock import NO_OPS
-from pysock.uapi.fcntl import O_NONBLOCK, S_IFSOCK
+from pysock.uapi.fcntl import O_NONBLOCK, O_RDWR, S_IFSOCK
+from pysock.uapi.poll import EPOLLHUP
 from pysock.uapi.socket import MSG_DONTWAIT, MSG_EOR, SOCK_SEQPACKET
 from pysock.vfs.file import File
 from pysock.vfs.inode import Inode
@@ -57,7 +58,12 @@ class SocketFile(File):
     __slots__ = ()
 
     def __init__(self, f_inode: Inode, f_flags: int, socket: Socket) -> None:
-        super().__init__(f_inode, f_flags, socket)
+        # What File's does, without the call: a connection opens two of these.
+        self.f_inode = f_inode
+        self.f_flags = f_flags | O_RDWR
+        self.f_count = 0
+        self.f_ep = None
+        self.socket = socket
         socket.file = self
 
     def read(self, size: int) -> bytes:
@@ -93,10 +99,14 @@ class SocketFile(File):
         assert sock is not None
         ops = sock.ops
         if ops is not NO_OPS:
+            sk = sock.sk
             try:
                 ops.release(sock)
             finally:
                 sock.ops = NO_OPS
+            queue = sk.wait_queue
+            if queue is not None and queue.entries:
+                queue.wake_all(EPOLLHUP)  # pollers see that the file is gone
         sock.file = None
 
 

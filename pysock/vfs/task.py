@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
+from weakref import WeakSet
 
 from pysock.vfs.fdtable import FdTable
 from pysock.vfs.sockfs import SockFs
@@ -45,6 +46,7 @@ class Task:
         self.pid = pid
         self.sockfs = SockFs.of(kernel)
         self.make_foreign: Callable[[], ForeignPoller] | None = None
+        all_tasks.add(self)
 
     @classmethod
     def for_kernel(
@@ -93,6 +95,9 @@ class Task:
     def __repr__(self) -> str:
         return f"<Task pid={self.pid} net={self.net.name!r} fds={len(self.fds)}>"
 
+
+#: Every task of this process, for a fork to find.
+all_tasks: WeakSet[Task] = WeakSet()
 
 #: The task that this context works for, None for the default one. Set it with ``current.set``, put it back
 #: with ``current.reset``.

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from struct import Struct
 
-from pysock.uapi.in_ import IPPROTO_AH, IPPROTO_DSTOPTS, IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_ROUTING
+from pysock.uapi.in_ import (
+    IPPROTO_AH,
+    IPPROTO_DSTOPTS,
+    IPPROTO_FRAGMENT,
+    IPPROTO_HOPOPTS,
+    IPPROTO_NONE,
+    IPPROTO_ROUTING,
+)
 from pysock.wire.addr import inet6_ntoa
 from pysock.wire.errors import Malformed
 from pysock.wire.header import Buf, Header, fits, need, sized
@@ -148,6 +155,31 @@ def walk(next_header: int, buf: Buf, offset: int = 0) -> tuple[list[Extension], 
         if extension.fragment:
             break
     return extensions, next_header, offset
+
+
+def skip_extensions(next_header: int, buf: Buf, offset: int = 0) -> tuple[int, int, int]:
+    """``(offset, protocol, fragment offset in bytes)`` of what lies behind the chain, for packets that may be cut off.
+
+    Never raises: the offset may lie behind the end of ``buf``, and is -1 when an extension header is not there at all,
+    or "no next header" ends the chain. A fragment that is not the first ends it too. Linux: ipv6_skip_exthdr.
+    """
+    fragment = 0
+    while next_header in EXTENSION_NAMES or next_header == IPPROTO_NONE:
+        if next_header == IPPROTO_NONE or offset + 2 > len(buf):
+            return -1, next_header, fragment
+        size = (buf[offset + 1] + 1) << 3
+        if next_header == IPPROTO_FRAGMENT:
+            if offset + 4 > len(buf):
+                return -1, next_header, fragment
+            fragment = int.from_bytes(buf[offset + 2 : offset + 4], "big") & 0xFFF8
+            size = FRAGMENT_SIZE
+        elif next_header == IPPROTO_AH:
+            size = (buf[offset + 1] + 2) << 2
+        next_header = buf[offset]
+        offset += size
+        if fragment:
+            break
+    return offset, next_header, fragment
 
 
 def walk_options(body: Buf) -> list[tuple[int, bytes]]:

@@ -198,3 +198,30 @@ def test_any_text_is_an_integer_or_einval(text: str) -> None:
         digits = text.removeprefix("-")
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" and len(digits) > 1 else 10
         assert number == int(text, base)
+
+
+def test_entries_that_are_made_when_somebody_looks() -> None:
+    table = SysctlTable()
+    made: list[str] = []
+
+    def lazily(directory: str) -> None:
+        def register() -> None:
+            made.append(directory)
+            table.register_int(f"{directory}.x", 1)
+
+        table.register_lazy(directory, register)
+
+    for directory in ("net.a.one", "net.a.two", "net.b.three"):
+        lazily(directory)
+    with pytest.raises(FileExistsError):
+        lazily("net.a.two")
+    assert "net.c.x" not in table
+    assert made == []
+    assert table.get("net.a.two.x") == 1
+    assert made == ["net.a.two"]
+    table.show("net.a.two.x", 5)
+    assert table.read("net.a.two.x") == "5\n"
+    assert table.names("net.a") == ["net.a.one.x", "net.a.two.x"]
+    assert table.unregister_below("net.b.three") == 0
+    assert table.names() == ["net.a.one.x", "net.a.two.x"]
+    assert made == ["net.a.two", "net.a.one"]

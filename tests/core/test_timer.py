@@ -129,3 +129,20 @@ def test_a_virtual_clock_never_goes_back() -> None:
     clock.advance_to(start)
     assert clock.monotonic_ns() == start + 7
     assert clock.time_ns() == 5_000_000_007
+
+
+def test_one_that_was_cancelled_in_time_never_enters_the_heap() -> None:
+    queue, log = TimerQueue(), []
+    kept, cancelled, revived = (recording(log, name) for name in ("kept", "cancelled", "revived"))
+    for timer in (kept, cancelled, revived):
+        queue.mod_timer(timer, 100)
+    queue.del_timer(cancelled)
+    queue.del_timer(revived)
+    queue.mod_timer(revived, 200)
+    assert queue.run(99) == 0
+    assert len(queue) == 2
+    queue.mod_timer(cancelled, 150)  # and it can be armed again
+    assert queue.run(150) == 2
+    assert queue.next_expiry == 200
+    assert queue.run(200) == 1
+    assert log == ["kept", "cancelled", "revived"]

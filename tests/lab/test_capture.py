@@ -172,6 +172,7 @@ def test_some_devices(kernel: Kernel) -> None:
 
 def test_a_device_that_comes_and_goes_while_capturing(kernel: Kernel, tmp_path: Path) -> None:
     path = tmp_path / "hot.pcapng"
+    kernel.init_net.sysctl.set("net.ipv6.conf.default.disable_ipv6", 1)  # or the device would announce itself
     with Capture(kernel.init_net, path) as capture:
         dev = devices.wire(kernel)
         dev.queue_xmit(devices.packet(dev))

@@ -67,6 +67,7 @@ class Ours:
         if kernel is None:
             kernel = Kernel.boot(clock="virtual", seed=1, entry_points=False, strict=True, log=self.log.append)
         self.kernel = kernel
+        kernel.init_net.sysctl.set("net.ipv6.conf.default.disable_ipv6", 1)  # devices to come speak IPv4 alone
         self.task = Task.for_kernel(kernel, creds=creds)
         self.inet = kernel.init_net.get(InetNet)
 

@@ -267,6 +267,7 @@ class Peer:
         win: int = 65535,
         options: TcpOptions | bytes | None = None,
         ts_val: int | None = None,
+        urgent: int = 0,
     ) -> bytes:
         """An IP packet with this segment. Without ``options``, timestamps go along once they were agreed on."""
         if options is None:
@@ -283,6 +284,7 @@ class Peer:
             ack=wire_ack,
             flags=flag_bits(flags),
             window=win,
+            urgent=urgent,
             options=options,
             addresses=(REMOTE, LOCAL),
         )

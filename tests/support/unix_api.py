@@ -22,6 +22,7 @@ from pysock.core.clock import Clock, VirtualClock
 from pysock.core.kernel import Kernel
 from pysock.core.net import Net
 from pysock.core.sock import MsgHdr, Socket
+from pysock.core.sockopt import sock_getsockopt, sock_setsockopt
 from pysock.core.wait import Sleeper
 from pysock.families.unix.af_unix import UnixFamily
 from pysock.families.unix.unix_net import UnixNet
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 STREAM, DGRAM, SEQPACKET = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET
-POLL_BITS = select.POLLIN | select.POLLOUT | select.POLLERR | select.POLLHUP | select.POLLRDHUP
+POLL_BITS = select.POLLIN | select.POLLPRI | select.POLLOUT | select.POLLERR | select.POLLHUP | select.POLLRDHUP
 
 
 class ObservedKernel(Kernel):
@@ -139,6 +140,16 @@ class Unix:
     def inq(self, sock: Socket) -> int:
         return self.call(sock, "ioctl", SIOCINQ, 0)
 
+    def ioctl(self, sock: Socket, cmd: int) -> int:
+        return self.call(sock, "ioctl", cmd, 0)
+
+    def set(self, sock: Socket, optname: int, value: int) -> None:
+        """An int option at SOL_SOCKET."""
+        sock_setsockopt(sock, self.creds, optname, struct.pack("=i", value))
+
+    def get(self, sock: Socket, optname: int) -> int:
+        return struct.unpack("=i", sock_getsockopt(sock, optname, 4))[0]
+
     def error(self, sock: Socket) -> int:
         """SO_ERROR."""
         return sock.sk.take_error()
@@ -216,6 +227,15 @@ class RealUnix:
 
     def inq(self, sock: socket.socket) -> int:
         return int.from_bytes(ioctl(sock.fileno(), SIOCINQ, bytes(4)), "little")
+
+    def ioctl(self, sock: socket.socket, cmd: int) -> int:
+        return int.from_bytes(ioctl(sock.fileno(), cmd, bytes(4)), "little")
+
+    def set(self, sock: socket.socket, optname: int, value: int) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, optname, value)
+
+    def get(self, sock: socket.socket, optname: int) -> int:
+        return sock.getsockopt(socket.SOL_SOCKET, optname)
 
     def error(self, sock: socket.socket) -> int:
         return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -40,7 +40,7 @@ def test_one_sendall(pair) -> None:  # type: ignore[no-untyped-def]
         "shim sendall",
         "syscalls sys_sendto",
         "families transmit_skb",
-        "families queue_xmit",
+        "families xmit_segment",
         "core queue_xmit",
         "drivers ndo_start_xmit",
         "core receive_skb",

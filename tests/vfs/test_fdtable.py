@@ -29,6 +29,17 @@ class Note(File):
         self.released += 1
 
 
+def test_a_number_that_c_closed_behind_our_back() -> None:
+    """The operating system hands it out again: what it named before is over."""
+    table = FdTable(PlaceholderFds())
+    stale, fresh = Note(), Note()
+    fd = table.install(stale)
+    os.close(fd)
+    assert table.install(fresh) == fd
+    assert (stale.released, table.get(fd)) == (1, fresh)
+    table.close(fd)
+
+
 def test_numbers_come_lowest_first() -> None:
     table = FdTable()
     fds = [table.install(Note()) for _ in range(4)]

@@ -28,6 +28,7 @@ from pysock.families.inet import sockopt
 from pysock.families.inet.addr import ANY, host_text, is_multicast, parse
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
 from pysock.families.inet.inet_sock import InetSock
+from pysock.families.inet.ioctl import inet_ioctl
 from pysock.families.inet.net import InetNet
 from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.uapi.socket import AF_INET, AF_UNSPEC, MSG_DONTWAIT, SHUT_RD, SHUT_RDWR, SOCK_RAW
@@ -87,7 +88,7 @@ class InetOps(ProtoOps):
         sk.dst = None
 
     def getname(self, sock: Socket, peer: bool) -> Address:
-        sk = _inet(sock)
+        sk: InetSock = sock.sk  # type: ignore[assignment]  # create() made it
         if peer:
             if not sk.dport or sk.state in (TCP_CLOSE, TCP_SYN_SENT):
                 raise err(errno.ENOTCONN)
@@ -104,7 +105,7 @@ class InetOps(ProtoOps):
         sk.state_change()
 
     def ioctl(self, sock: Socket, cmd: int, arg: bytes | int) -> bytes | int:
-        return sock.sk.prot.ioctl(sock.sk, cmd, arg)
+        return inet_ioctl(_inet(sock), cmd, arg)
 
     def poll(self, sock: Socket, table: PollTable | None) -> int:
         return sock.sk.prot.poll(sock.sk, table)
@@ -130,7 +131,7 @@ class InetStreamOps(InetOps):
 
     def connect(self, sock: Socket, addr: Address, flags: int) -> None:
         """inet_stream_connect(): start the handshake, or look how it went; wait for it unless non-blocking."""
-        sk = _inet(sock)
+        sk: InetSock = sock.sk  # type: ignore[assignment]  # create() made it
         if isinstance(addr, tuple) and addr and addr[0] == AF_UNSPEC:
             sk.prot.disconnect(sk)
             sock.state = SS_UNCONNECTED

@@ -15,16 +15,18 @@ import errno
 from collections import deque
 
 from pysock.core.errors import err
+from pysock.core.filter import sk_filter
 from pysock.core.skb_data import skb_copy_bits
 from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb, kfree_skb, skb_truesize
 from pysock.core.sock import (
     RCV_SHUTDOWN,
     SOCK_BROADCAST,
-    SOCK_TIMESTAMP,
     Address,
     MsgHdr,
     Proto,
 )
+from pysock.core.sock_cmsg import count_drop, mark_arrival
+from pysock.core.sockopt_set import SOCK_PEEK_OFF, SOCK_RECV_EXTRAS, peek_forward
 from pysock.families.inet import ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.fib import RTN_BROADCAST
@@ -171,6 +173,8 @@ class DatagramProto(Proto):
             return ip_error.recv_error(sk, size, flags, msg)
         if flags & MSG_OOB:
             raise err(errno.EOPNOTSUPP)
+        if sk.flags & SOCK_PEEK_OFF:
+            return self.receive_at_offset(sk, size, flags, msg)
         skb = self.wait_for_datagram(sk, flags)
         if skb is None:
             return b""
@@ -183,7 +187,7 @@ class DatagramProto(Proto):
             data = skb_copy_bits(skb, 0, n)
         if msg is not None:
             msg.name = self.name_of(sk, skb)
-            if sk.cmsg_flags or sk.flags & SOCK_TIMESTAMP:
+            if sk.cmsg_flags or sk.flags & SOCK_RECV_EXTRAS:
                 self.receive_control(sk, skb, msg)
             if n > size:
                 msg.flags |= MSG_TRUNC
@@ -192,17 +196,58 @@ class DatagramProto(Proto):
             self.consumed(sk)
         return data if n <= size or flags & MSG_TRUNC else data[:size]
 
+    def receive_at_offset(self, sk: Any, size: int, flags: int, msg: MsgHdr | None) -> bytes:
+        """A receive under SO_PEEK_OFF: MSG_PEEK looks behind what it has shown before, anything else moves that offset
+        back by what the program got (__skb_try_recv_from_queue).
+        """
+        offset = max(sk.ext.peek_off, 0)
+        peek = flags & MSG_PEEK
+        seen = 0
+        while True:
+            skb = self.wait_for_datagram(sk, flags, seen)
+            if skb is None:
+                return b""
+            if not peek:
+                break
+            for skb in tuple(sk.receive_queue)[seen:]:
+                if offset < skb.len or not (offset or (skb.ext is not None and skb.ext.peeked)):
+                    break
+                offset -= skb.len
+            else:
+                seen = len(sk.receive_queue)
+                continue
+            break
+        if not peek:
+            offset = 0
+        elif not skb.len:
+            skb.need_ext().peeked = True
+        data = skb_copy_bits(skb, offset, skb.len - offset)
+        n = min(len(data), size)
+        if msg is not None:
+            msg.name = self.name_of(sk, skb)
+            self.receive_control(sk, skb, msg)
+            if size <= len(data) and size < skb.len:
+                msg.flags |= MSG_TRUNC
+        whole = skb_copy_bits(skb, 0, skb.len) if flags & MSG_TRUNC else data[:n]
+        peek_forward(sk, len(whole) if peek else -len(whole))
+        if not peek:
+            uncharge(sk, skb)
+            self.consumed(sk)
+        return whole
+
     def consumed(self, sk: Any) -> None:
         """A program took a datagram: the place to count it."""
 
-    def wait_for_datagram(self, sk: Any, flags: int) -> SkBuff | None:
-        """The first datagram, off the queue unless MSG_PEEK (__skb_recv_datagram); None at the end after a shutdown."""
+    def wait_for_datagram(self, sk: Any, flags: int, seen: int = 0) -> SkBuff | None:
+        """The first datagram, off the queue unless MSG_PEEK (__skb_recv_datagram); None at the end after a shutdown.
+        Waits until there are more than ``seen``.
+        """
         deadline = None
         while True:
             if sk.err:
                 raise err(sk.take_error())
             queue = sk.receive_queue
-            if queue:
+            if queue and len(queue) > seen:
                 return queue[0] if flags & MSG_PEEK else queue.popleft()  # type: ignore[no-any-return]
             if flags & MSG_DONTWAIT:
                 raise err(errno.EAGAIN)
@@ -210,7 +255,7 @@ class DatagramProto(Proto):
                 return None
             if deadline is None:
                 deadline = sk.rcv_deadline(flags)
-            if not sk.wait(deadline, True) and not sk.receive_queue:
+            if not sk.wait(deadline, True) and len(sk.receive_queue or ()) <= seen:
                 raise err(errno.EAGAIN)
 
 
@@ -223,14 +268,30 @@ def autobind(sk: DatagramSock) -> None:
             raise err(errno.EAGAIN) from exc
 
 
+def passes(sk: DatagramSock, skb: SkBuff, keep: int = 1) -> bool:
+    """Ask the socket's filter, if any; it may cut the datagram, but not below ``keep`` bytes. False: dropped."""
+    if sk.filter is None or sk_filter(sk, skb, keep):
+        return True
+    count_drop(sk)
+    return False
+
+
 def queue_rcv(sk: DatagramSock, skb: SkBuff) -> bool:
-    """Queue a datagram for the program (sock_queue_rcv_skb); False, and it is freed, when the buffer is full."""
+    """Queue a datagram for the program if its filter lets it through (sock_queue_rcv_skb); else False, and it is
+    freed, as when the buffer is full.
+    """
+    return passes(sk, skb) and enqueue(sk, skb)
+
+
+def enqueue(sk: DatagramSock, skb: SkBuff) -> bool:
+    """`queue_rcv` of what the filter has seen (__sock_queue_rcv_skb)."""
     if sk.rmem_alloc > sk.rcvbuf:
+        count_drop(sk)
         kfree_skb(skb, "SOCKET_RCVBUFF")
         return False
     sk.rmem_alloc += SKB_OVERHEAD + len(skb.head) + skb.data_len
-    if sk.flags & SOCK_TIMESTAMP and not skb.tstamp:
-        skb.tstamp = sk.kernel.clock.time_ns()
+    if sk.flags & SOCK_RECV_EXTRAS:
+        mark_arrival(sk, skb)
     queue = sk.receive_queue
     if queue is None:
         queue = sk.receive_queue = deque()

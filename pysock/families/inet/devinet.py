@@ -1,4 +1,7 @@
-"""IPv4 addresses of devices (devinet.c): adding one adds its local, connected and broadcast routes."""
+"""IPv4 addresses of devices (devinet.c): adding one adds its local, connected and broadcast routes.
+
+`inetaddr_chain` tells who wants to know of addresses: its callbacks get NETDEV_UP or NETDEV_DOWN and the `InIfaddr`.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +9,78 @@ import errno
 
 from pysock.core.errors import err
 from pysock.core.netdev_events import (
+    NETDEV_CHANGE,
     NETDEV_CHANGEADDR,
     NETDEV_CHANGEMTU,
+    NETDEV_CHANGENAME,
     NETDEV_DOWN,
+    NETDEV_REGISTER,
     NETDEV_UNREGISTER,
     NETDEV_UP,
 )
-from pysock.families.inet.fib import RT_SCOPE_HOST, RT_SCOPE_LINK, RTN_BROADCAST, RTN_LOCAL, RTN_UNICAST, FibEntry
+from pysock.core.notifier import RawNotifierChain
+from pysock.families.inet.addr import ANY, LOOPBACK
+from pysock.families.inet.devconf import DevConfs, IpDevConf, confs_of
+from pysock.families.inet.fib import (
+    RT_SCOPE_HOST,
+    RT_SCOPE_LINK,
+    RT_SCOPE_UNIVERSE,
+    RTN_BROADCAST,
+    RTN_LOCAL,
+    RTN_UNICAST,
+    FibEntry,
+)
+from pysock.families.inet.net import InetNet
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_UP
+from pysock.uapi.sockaddr import SOCKADDR_IN
+from pysock.uapi.socket import AF_INET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
-    from pysock.families.inet.net import InetNet
 
 ALL_HOSTS = b"\xe0\0\0\1"
 
 
 class InIfaddr:
-    """One address of a device (struct in_ifaddr): 4 wire bytes, prefix length, broadcast address or None, label."""
+    """One address of a device (struct in_ifaddr): 4 wire bytes, prefix length, broadcast address or None, label,
+    RT_SCOPE_*. A ``secondary`` one is in the network of another and lives as long as that.
+    """
 
-    __slots__ = ("address", "broadcast", "label", "plen", "routes")
+    __slots__ = ("address", "broadcast", "dev", "label", "mask", "plen", "routes", "scope", "secondary")
 
-    def __init__(self, address: bytes, plen: int, broadcast: bytes | None, label: str) -> None:
+    def __init__(self, dev: NetDevice, address: bytes, plen: int, broadcast: bytes | None, scope: int) -> None:
+        self.dev = dev
         self.address = address
         self.plen = plen
+        self.mask = (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
         self.broadcast = broadcast
-        self.label = label
+        self.label = dev.name
+        self.scope = scope
+        self.secondary = False
         self.routes: list[FibEntry] = []
+
+    def covers(self, address: bytes) -> bool:
+        """Whether ``address`` is in the network of this one (inet_ifa_match)."""
+        return not (int.from_bytes(address, "big") ^ int.from_bytes(self.address, "big")) & self.mask
 
 
 class InDevice:
     """What inet keeps on a device (struct in_device); ``dev.proto_priv["inet"]``.
 
-    ``groups`` maps the multicast groups that sockets joined on it to how many did.
+    ``groups`` maps the multicast groups that sockets joined on it to how many did; ``conf`` are its settings, ``all``
+    those of the whole namespace.
     """
 
-    __slots__ = ("addresses", "dev", "groups")
+    __slots__ = ("addresses", "all", "conf", "dev", "groups")
 
-    def __init__(self, dev: NetDevice) -> None:
+    def __init__(self, dev: NetDevice, confs: DevConfs) -> None:
         self.dev = dev
+        self.conf: IpDevConf = confs.of(dev)
+        self.all: IpDevConf = confs.all
         self.addresses: list[InIfaddr] = []
         self.groups: dict[bytes, int] = {}
 
@@ -54,7 +89,7 @@ def in_device(dev: NetDevice) -> InDevice:
     """The InDevice of ``dev``, made on first use (__in_dev_get_rtnl)."""
     state = dev.proto_priv.get("inet")
     if state is None:
-        state = dev.proto_priv["inet"] = InDevice(dev)
+        state = dev.proto_priv["inet"] = InDevice(dev, confs_of(dev.net.get(InetNet)))
     assert isinstance(state, InDevice)
     return state
 
@@ -67,8 +102,18 @@ def is_member(dev: NetDevice, group: bytes) -> bool:
     return isinstance(state, InDevice) and group in state.groups
 
 
-def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InIfaddr:
-    """Give ``dev`` the address ``address``/``plen`` (inet_insert_ifa). EEXIST when it has it, EINVAL: bad length."""
+def add_address(
+    inet: InetNet,
+    dev: NetDevice,
+    address: bytes,
+    plen: int,
+    *,
+    broadcast: bytes | None = None,
+    label: str | None = None,
+) -> InIfaddr:
+    """Give ``dev`` the address ``address``/``plen`` (inet_insert_ifa), with a ``broadcast`` address and a ``label`` of
+    its own if they are not the usual ones. EEXIST when it has it, EINVAL: bad length.
+    """
     if not 0 <= plen <= 32:
         raise err(errno.EINVAL)
     state = in_device(dev)
@@ -77,80 +122,158 @@ def add_address(inet: InetNet, dev: NetDevice, address: bytes, plen: int) -> InI
     value = int.from_bytes(address, "big")
     mask = (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
     network = (value & mask).to_bytes(4, "big")
-    broadcast = (value | (mask ^ 0xFFFFFFFF)).to_bytes(4, "big") if plen < 31 else None
-    ifa = InIfaddr(address, plen, None if dev.flags & IFF_LOOPBACK else broadcast, dev.name)
+    if broadcast is None and plen < 31:
+        broadcast = (value | (mask ^ 0xFFFFFFFF)).to_bytes(4, "big")
+    scope = RT_SCOPE_HOST if address[0] == 127 else RT_SCOPE_UNIVERSE
+    ifa = InIfaddr(dev, address, plen, None if dev.flags & IFF_LOOPBACK else broadcast, scope)
+    if label is not None:
+        ifa.label = label
+    ifa.secondary = any(other.plen == plen and other.covers(address) for other in state.addresses)
     ifa.routes.append(FibEntry(address, 32, RTN_LOCAL, dev, address, scope=RT_SCOPE_HOST))
-    if dev.flags & IFF_LOOPBACK and plen < 32:
+    if ifa.secondary:
+        pass  # the first address of the network has its routes
+    elif dev.flags & IFF_LOOPBACK and plen < 32:
         ifa.routes.append(FibEntry(network, plen, RTN_LOCAL, dev, address, scope=RT_SCOPE_HOST))
     elif plen < 32:
         ifa.routes.append(FibEntry(network, plen, RTN_UNICAST, dev, address, scope=RT_SCOPE_LINK))
-    if broadcast is not None:
+    if broadcast is not None and not ifa.secondary:
         ifa.routes.append(FibEntry(broadcast, 32, RTN_BROADCAST, dev, address, scope=RT_SCOPE_LINK))
     _add_routes(inet, dev, ifa)
     state.addresses.append(ifa)
+    inetaddr_chain(inet).call_chain(NETDEV_UP, ifa)
     return ifa
 
 
 def del_address(inet: InetNet, dev: NetDevice, address: bytes) -> None:
-    """Take ``address`` from ``dev`` with its routes (inet_del_ifa). EADDRNOTAVAIL when it is not there."""
+    """Take ``address`` from ``dev`` with its routes, and with it the secondary ones of its network (inet_del_ifa).
+    EADDRNOTAVAIL when it is not there.
+    """
     state = in_device(dev)
-    for ifa in state.addresses:
-        if ifa.address == address:
-            state.addresses.remove(ifa)
-            present = inet.fib.entries()
-            for entry in ifa.routes:
-                if entry in present:
-                    inet.fib.remove(entry)
-            return
-    raise err(errno.EADDRNOTAVAIL)
+    found = next((ifa for ifa in state.addresses if ifa.address == address), None)
+    if found is None:
+        raise err(errno.EADDRNOTAVAIL)
+    gone = [found]
+    if not found.secondary:
+        same = [ifa for ifa in state.addresses if ifa.plen == found.plen and found.covers(ifa.address)]
+        gone += [ifa for ifa in same if ifa.secondary]
+    for ifa in reversed(gone):
+        state.addresses.remove(ifa)
+        for entry in ifa.routes:
+            if entry in inet.fib:
+                inet.fib.remove(entry)
+        inetaddr_chain(inet).call_chain(NETDEV_DOWN, ifa)
 
 
 def _add_routes(inet: InetNet, dev: NetDevice, ifa: InIfaddr) -> None:
-    """fib_add_ifaddr(): of a device that is down only the address itself is known. All or nothing."""
-    present = inet.fib.entries()
-    added: list[FibEntry] = []
-    try:
-        for entry in ifa.routes:
-            if entry not in present and (entry.type == RTN_LOCAL or dev.flags & IFF_UP):
-                inet.fib.add(entry)
-                added.append(entry)
-    except OSError:
-        for entry in added:
-            inet.fib.remove(entry)
-        raise
-
-
-def setup(inet: InetNet, loopback_address: bytes) -> None:
-    """Follow the devices of this namespace (inetdev_event).
-
-    A loopback device that comes up without an address gets ``loopback_address``/8. A device that goes down loses its
-    routes but for its own addresses, which stay ours; a device that comes up again gets the connected ones back, not
-    those that somebody added. One that goes away takes everything along.
+    """fib_add_ifaddr(): of a device that is down only the address itself is known. A route that somebody added before
+    stays in its place.
     """
-
-    def netdev_event(event: int, dev: NetDevice) -> None:
-        if dev.net is not inet.net:
-            return
-        if event == NETDEV_UP:
-            _device_up(inet, dev, loopback_address)
-        elif event == NETDEV_DOWN:
-            for entry in inet.fib.entries():
-                if entry.dev is dev and entry.type != RTN_LOCAL:
-                    inet.fib.remove(entry)
-            inet.fib.flush()  # routes in use may rest on the device being up
-        elif event == NETDEV_UNREGISTER:
-            inet.fib.remove_device(dev)
-            dev.proto_priv.pop("inet", None)
-        elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR):
-            inet.fib.flush()  # routes in use hold both
-
-    inet.kernel.dev_layer.netdev_chain.register(netdev_event, name="inet")
+    for entry in ifa.routes:
+        if entry not in inet.fib and (entry.type == RTN_LOCAL or dev.flags & IFF_UP):
+            try:
+                inet.fib.add(entry)
+            except OSError as exc:
+                if exc.errno != errno.EEXIST:
+                    raise
 
 
-def _device_up(inet: InetNet, dev: NetDevice, loopback_address: bytes) -> None:
+# --- which of our addresses -------------------------------------------------------------------------------------------
+
+
+def _addresses(net: Net) -> Iterator[InIfaddr]:
+    for dev in net.devices:
+        yield from in_device(dev).addresses
+
+
+def select_addr(dev: NetDevice, dst: bytes, scope: int) -> bytes:
+    """The source address for talking to ``dst`` over ``dev``, of ``scope`` at most (inet_select_addr): one in the
+    network of ``dst``, else the device's first, else another device's; ANY when there is none.
+    """
+    first = ANY
+    for ifa in in_device(dev).addresses:
+        if ifa.scope <= scope:
+            if dst == ANY or ifa.covers(dst):
+                return ifa.address
+            if first == ANY:
+                first = ifa.address
+    if first != ANY:
+        return first
+    for ifa in _addresses(dev.net):
+        if ifa.scope != RT_SCOPE_LINK and ifa.scope <= scope:
+            return ifa.address
+    return ANY
+
+
+def onlink(dev: NetDevice, one: bytes, other: bytes) -> bool:
+    """Whether both are in the network of one address of ``dev`` (inet_addr_onlink)."""
+    return any(ifa.covers(one) and ifa.covers(other) for ifa in in_device(dev).addresses)
+
+
+def confirm_addr(net: Net, dev: NetDevice | None, dst: bytes, local: bytes, scope: int) -> bool:
+    """Whether we have ``local`` on ``dev`` (None: on any), of ``scope`` at most, in one network with ``dst`` unless
+    that is ANY (inet_confirm_addr).
+    """
+    found = in_device(dev).addresses if dev is not None else _addresses(net)
+    return any(ifa.address == local and ifa.scope <= scope and (dst == ANY or ifa.covers(dst)) for ifa in found)
+
+
+# --- following the devices --------------------------------------------------------------------------------------------
+
+
+def inetaddr_chain(inet: InetNet) -> RawNotifierChain:
+    """Who hears of addresses that come and go in this namespace."""
+    chain = inet.state["inetaddr_chain"]
+    assert isinstance(chain, RawNotifierChain)
+    return chain
+
+
+def setup(inet: InetNet) -> None:
+    """Give a namespace its device settings, and follow the devices (inetdev_event) once a kernel.
+
+    A loopback device that comes up without an address gets 127.0.0.1/8. A device that goes down loses its routes but
+    for its own addresses, which stay ours; a device that comes up again gets the connected ones back, not those that
+    somebody added. One that goes away takes everything along.
+    """
+    inet.state["devconf"] = DevConfs(inet)
+    inet.state["inetaddr_chain"] = RawNotifierChain("inetaddr_chain", inet.kernel.errors)
+    chain = inet.kernel.dev_layer.netdev_chain
+    if "inet" not in chain.callbacks():
+        chain.register(_netdev_event, name="inet")
+        inet.kernel.dev_layer.gifconf[AF_INET] = gifconf
+
+
+def gifconf(dev: NetDevice) -> list[bytes]:
+    """The addresses of ``dev`` as SIOCGIFCONF lists them, each a struct sockaddr_in (inet_gifconf)."""
+    state = dev.proto_priv.get("inet")
+    found = state.addresses if isinstance(state, InDevice) else []
+    return [SOCKADDR_IN.pack(AF_INET, b"\0\0", ifa.address) for ifa in found]
+
+
+def _netdev_event(event: int, dev: NetDevice) -> None:
+    if not dev.net.has(InetNet):
+        return
+    inet = dev.net.get(InetNet)
+    if event == NETDEV_UP:
+        _device_up(inet, dev)
+    elif event == NETDEV_DOWN:
+        for entry in inet.fib.entries():
+            if entry.dev is dev and entry.type != RTN_LOCAL:
+                inet.fib.remove(entry)
+        inet.fib.flush()  # routes in use may rest on the device being up
+    elif event in (NETDEV_REGISTER, NETDEV_CHANGENAME):
+        confs_of(inet).add_device(dev)
+    elif event == NETDEV_UNREGISTER:
+        inet.fib.remove_device(dev)
+        confs_of(inet).remove_device(dev)
+        dev.proto_priv.pop("inet", None)
+    elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR, NETDEV_CHANGE):
+        inet.fib.flush()  # routes in use hold MTU, address, and whether it has ARP
+
+
+def _device_up(inet: InetNet, dev: NetDevice) -> None:
     state = in_device(dev)
     if dev.flags & IFF_LOOPBACK and not state.addresses:
-        add_address(inet, dev, loopback_address, 8)
+        add_address(inet, dev, LOOPBACK, 8)
         return
     for ifa in state.addresses:
         _add_routes(inet, dev, ifa)

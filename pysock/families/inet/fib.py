@@ -35,8 +35,8 @@ _CACHE_LIMIT = 8192
 
 
 class FibEntry:
-    """One route. ``prefix`` and ``prefsrc`` are 4 wire bytes, ``gateway`` too or None when the network is on the
-    link.
+    """One route. ``prefix`` and ``prefsrc`` are 4 wire bytes (ANY: each flow chooses), ``gateway`` too or None when the
+    network is on the link.
     """
 
     __slots__ = ("dev", "gateway", "metric", "plen", "prefix", "prefsrc", "scope", "type")
@@ -64,6 +64,20 @@ class FibEntry:
     def __repr__(self) -> str:
         dev = self.dev.name if self.dev else "-"
         return f"<FibEntry {'.'.join(map(str, self.prefix))}/{self.plen} type {self.type} dev {dev}>"
+
+
+class RouteException:
+    """What we learnt of one destination (struct fib_nh_exception): ``mtu`` bytes (0: nothing), ``locked`` when it is
+    too small to be believed and DF must not be set, a better ``gateway`` or None; good until ``expires`` (ns).
+    """
+
+    __slots__ = ("expires", "gateway", "locked", "mtu")
+
+    def __init__(self, mtu: int, locked: bool, gateway: bytes | None, expires: int) -> None:
+        self.mtu = mtu
+        self.locked = locked
+        self.gateway = gateway
+        self.expires = expires
 
 
 class _Table:
@@ -97,12 +111,20 @@ class _Table:
             del self.by_length[entry.plen]
             self.lengths = tuple(sorted(self.by_length, reverse=True))
 
-    def lookup(self, daddr: bytes) -> FibEntry | None:
+    def at(self, prefix: bytes, plen: int) -> list[FibEntry]:
+        """The routes to exactly this prefix, best first."""
+        return list(self.by_length.get(plen, {}).get(prefix_bits(prefix, plen), ()))
+
+    def has(self, entry: FibEntry) -> bool:
+        return entry in self.at(entry.prefix, entry.plen)
+
+    def lookup(self, daddr: bytes, dev: NetDevice | None = None) -> FibEntry | None:
+        """The best route to ``daddr``, through ``dev`` only if one is given."""
         value = int.from_bytes(daddr, "big")
         for plen in self.lengths:
-            entries = self.by_length[plen].get(value >> (32 - plen))
-            if entries:
-                return entries[0]
+            for entry in self.by_length[plen].get(value >> (32 - plen), ()):
+                if dev is None or entry.dev is dev:
+                    return entry
         return None
 
     def entries(self) -> list[FibEntry]:
@@ -117,13 +139,15 @@ def prefix_bits(prefix: bytes, plen: int) -> int:
 class FibTable:
     """fib_lookup() and its tables. Every change raises ``generation``."""
 
-    __slots__ = ("_cache", "generation", "local", "main", "routes")
+    __slots__ = ("_cache", "exceptions", "generation", "local", "main", "routes")
 
     def __init__(self) -> None:
         self.local = _Table()
         self.main = _Table()
         self.generation = 1
         self._cache: dict[bytes, FibEntry | None] = {}
+        #: By destination; see nexthop.py, which alone changes them.
+        self.exceptions: dict[bytes, RouteException] = {}
         #: Routes in use by (destination, source, device index): flows to one place share one Rtable.
         self.routes: dict[tuple[bytes, bytes, int], Rtable] = {}
 
@@ -163,6 +187,9 @@ class FibTable:
         if len(self.routes) >= _CACHE_LIMIT:
             self.routes.clear()
         self.routes[key] = rt
+
+    def __contains__(self, entry: FibEntry) -> bool:
+        return self._table(entry).has(entry)
 
     def lookup(self, daddr: bytes) -> FibEntry | None:
         """The route to ``daddr``, local table first; None when there is none."""

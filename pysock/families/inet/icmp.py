@@ -6,8 +6,8 @@
 Errors are never sent about ICMP errors, broadcasts, multicasts or later fragments (RFC 1122 3.2.2), quote at most what
 fits 576 bytes (RFC 1812 4.3.2.3), and are limited for each destination and in all, but not on loopback (icmp_rate.py).
 
-Not here yet: redirects and path MTU discovery act on routes, which keep no exceptions so far: both are counted and
-passed to the transports, no more.
+A redirect changes the route here; "fragmentation needed" is for the transports to believe, which know whether the
+quoted datagram was theirs (nexthop.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
 from pysock.families.inet.icmp_rate import IcmpNet, icmp_of
 from pysock.families.inet.ip_output import send_datagram
+from pysock.families.inet.nexthop import redirect
 from pysock.uapi.if_packet import PACKET_HOST
 from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.wire.checksum import checksum
@@ -60,6 +61,7 @@ NR_ICMP_TYPES: Final = 18
 #: The longest error we send, IP header included (RFC 1812 4.3.2.3).
 _MAX_ERROR: Final = 576
 _IP_HEADER: Final = 20
+_LAST_REDIRECT: Final = 3  # for a network or a host, and a type of service
 _TOS_MASK: Final = 0x1E
 _PREC_INTERNETCONTROL: Final = 0xC0
 _MSEC_PER_DAY: Final = 86_400_000
@@ -230,11 +232,14 @@ def _error(inet: InetNet, skb: SkBuff) -> None:
         info = rest & 0xFFFF
     elif kind == PARAMETERPROB:
         info = rest >> 24
-    elif kind == REDIRECT:
-        info = rest
     icmp = icmp_of(inet)
     at = skb.network_header
     icmp.offender = bytes(skb.head[at + 12 : at + 16])
+    if kind == REDIRECT:
+        info = rest
+        entry = inet.fib.lookup(quoted[12:16])
+        if code <= _LAST_REDIRECT and skb.dev is not None and entry is not None and entry.type == RTN_LOCAL:
+            redirect(inet, skb.dev, quoted[16:20], icmp.offender, rest.to_bytes(4, "big"))
     protocol = quoted[9]
     if icmp.raw_error is not None:
         icmp.raw_error(quoted, header_len, kind, code, info)

@@ -108,17 +108,22 @@ def peer_allow(icmp: IcmpNet, rt: Rtable, type: int, code: int) -> bool:
     """May a message go to this destination now? Counts OutRateLimitHost."""
     if rt.loopback or not icmp.ratelimit or _unlimited(icmp, type, code):
         return True
-    price = icmp.ratelimit * NSEC_PER_MSEC
-    now = icmp.inet.kernel.now
-    peers = icmp.peers
-    credit, then = peers.get(rt.daddr, (_BURST_FACTOR * price, now))
+    if spend(icmp.peers, rt.daddr, icmp.ratelimit * NSEC_PER_MSEC, icmp.inet.kernel.now):
+        return True
+    icmp.inet.mibs.icmp.OutRateLimitHost += 1
+    return False
+
+
+def spend(peers: dict[bytes, tuple[int, int]], peer: bytes, price: int, now: int) -> bool:
+    """Take ``price`` nanoseconds from the credit that ``peer`` has saved up, if it is enough: at most six times that
+    (inet_peer_xrlim_allow). IPv6 has buckets of its own.
+    """
+    credit, then = peers.get(peer, (_BURST_FACTOR * price, now))
     credit = min(credit + now - then, _BURST_FACTOR * price)
     allowed = credit >= price
     if allowed:
         credit -= price
-    else:
-        icmp.inet.mibs.icmp.OutRateLimitHost += 1
     if len(peers) >= _PEER_LIMIT:
         peers.clear()
-    peers[rt.daddr] = credit, now
+    peers[peer] = credit, now
     return allowed

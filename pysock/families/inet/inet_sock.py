@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net
     from pysock.families.inet.route import Rtable
+    from pysock.families.inet.v6part import V6Part
 
 # InetSock.cmsg_flags: what recvmsg reports besides the data.
 CMSG_PKTINFO = 1
@@ -44,6 +45,7 @@ class InetSock(Sock):
         "mc_loop",
         "mc_ttl",
         "min_ttl",
+        "pinet6",
         "pmtudisc",
         "rcv_saddr",
         "recverr",
@@ -57,6 +59,7 @@ class InetSock(Sock):
     def __init__(self, net: Net, family: int, type: int, protocol: int, prot: Proto, creds: Credentials) -> None:
         Sock.__init__(self, net, family, type, protocol, prot, creds)
         self.inet: InetNet = net.get(InetNet)
+        self.pinet6: V6Part | None = None  # an AF_INET6 socket's other half
         self.saddr = self.rcv_saddr = self.daddr = ANY
         self.sport = self.dport = 0
         self.dst: Rtable | None = None
@@ -71,3 +74,7 @@ class InetSock(Sock):
         self.hdrincl = self.recverr = self.freebind = self.bind_address_no_port = self.user_bound = False
         self.pmtudisc = 1  # IP_PMTUDISC_WANT
         self.ip_options = b""
+
+    def progress(self) -> int:
+        """A number that grows whenever the peer proves that what we send arrives; see `Neighbour.hint_progress`."""
+        return 0

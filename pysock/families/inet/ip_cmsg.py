@@ -10,7 +10,8 @@ from struct import Struct
 
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_copy_bits
-from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
+from pysock.core.sock_cmsg import receive_common
+from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST
 from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
@@ -20,8 +21,6 @@ from pysock.uapi.socket import (
     AF_INET,
     SCM_CREDENTIALS,
     SCM_RIGHTS,
-    SCM_TIMESTAMP,
-    SCM_TIMESTAMPNS,
     SOL_IP,
     SOL_SOCKET,
 )
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 #: struct in_pktinfo: ipi_ifindex, ipi_spec_dst, ipi_addr
 IN_PKTINFO: Final = Struct("=i4s4s")
 _INT: Final = Struct("=i")
-_TIME: Final = Struct("=qq")
 
 
 class SendParams:
@@ -96,13 +94,14 @@ def receive(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
 
     ``ports`` says that the transport header starts with two ports.
     """
+    if sk.flags & SOCK_RECV_EXTRAS:
+        receive_common(sk, skb, msg)
+    receive_ip(sk, skb, msg, ports)
+
+
+def receive_ip(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
+    """What the options at level SOL_IP ask for about an IPv4 packet (ip_cmsg_recv_offset)."""
     add = msg.add_control
-    if sk.flags & SOCK_TIMESTAMP:
-        seconds, rest = divmod(skb.tstamp or sk.kernel.clock.time_ns(), 1_000_000_000)
-        if sk.flags & SOCK_RCVTSTAMPNS:
-            add(SOL_SOCKET, SCM_TIMESTAMPNS, _TIME.pack(seconds, rest))
-        else:
-            add(SOL_SOCKET, SCM_TIMESTAMP, _TIME.pack(seconds, rest // 1000))
     wanted = sk.cmsg_flags
     if not wanted:
         return

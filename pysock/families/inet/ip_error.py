@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from pysock.core.sock import Address, MsgHdr
+    from pysock.core.sock import Address, MsgHdr, Sock
     from pysock.families.inet.inet_sock import InetSock
 
 #: struct sock_extended_err: ee_errno, ee_origin, ee_type, ee_code, ee_pad, ee_info, ee_data
@@ -58,6 +58,9 @@ class ExtendedError:
 
     __slots__ = ("code", "info", "name", "number", "offender", "origin", "type")
 
+    #: ee_data: numbers a send in zerocopy.py and tx_timestamp.py.
+    data = 0
+
     def __init__(
         self, number: int, origin: int, type: int, code: int, info: int, name: Address, offender: bytes | None
     ) -> None:
@@ -69,9 +72,12 @@ class ExtendedError:
         self.name = name
         self.offender = offender
 
+    def describe(self, sk: Sock, msg: MsgHdr) -> None:
+        """Append what a kind of notice tells besides."""
+
     def pack(self) -> bytes:
         """struct sock_extended_err and the offender's struct sockaddr_in behind it (SO_EE_OFFENDER)."""
-        raw = SOCK_EXTENDED_ERR.pack(self.number, self.origin, self.type, self.code, self.info, 0)
+        raw = SOCK_EXTENDED_ERR.pack(self.number, self.origin, self.type, self.code, self.info, self.data)
         if self.offender is None:
             return raw + bytes(SOCKADDR_IN_SIZE)
         return raw + SOCKADDR_IN.pack(AF_INET, b"\0\0", self.offender)
@@ -94,16 +100,17 @@ def icmp_error(
     sk: InetSock, number: int, type: int, code: int, info: int, name: Address, offender: bytes, payload: bytes
 ) -> None:
     """Queue an error that ICMP brought (ip_icmp_error)."""
-    _queue(sk, ExtendedError(number, SO_EE_ORIGIN_ICMP, type, code, info, name, offender), payload)
+    queue_error(sk, ExtendedError(number, SO_EE_ORIGIN_ICMP, type, code, info, name, offender), payload)
 
 
 def local_error(sk: InetSock, number: int, info: int, daddr: bytes, dport: int) -> None:
     """Queue an error that we found ourselves, such as a datagram longer than the MTU (ip_local_error)."""
     if sk.recverr:
-        _queue(sk, ExtendedError(number, SO_EE_ORIGIN_LOCAL, 0, 0, info, (host_text(daddr), dport), None), b"")
+        queue_error(sk, ExtendedError(number, SO_EE_ORIGIN_LOCAL, 0, 0, info, (host_text(daddr), dport), None), b"")
 
 
-def _queue(sk: InetSock, error: ExtendedError, payload: bytes) -> None:
+def queue_error(sk: InetSock, error: ExtendedError, payload: bytes) -> None:
+    """Put ``error`` with the data that it quotes into the queue, if the receive buffer has room."""
     skb = SkBuff(payload, 0, len(payload))
     size = SKB_OVERHEAD + len(payload)
     if sk.rmem_alloc + size >= sk.rcvbuf:
@@ -117,9 +124,21 @@ def _queue(sk: InetSock, error: ExtendedError, payload: bytes) -> None:
 
 
 def recv_error(sk: InetSock, size: int, flags: int, msg: MsgHdr | None) -> bytes:
-    """Take the first error (ip_recv_error): the quoted data, cut to ``size``. EAGAIN when there is none; never blocks.
+    """Take the first error (ip_recv_error): the quoted data, cut to ``size``. EAGAIN when there is none; never
+    blocks.
+    """
+    error, data = take_error(sk, size, flags, msg)
+    if msg is not None:
+        msg.name = error.name
+        error.describe(sk, msg)
+        msg.add_control(SOL_IP, IP_RECVERR, error.pack())
+    return data
 
-    The pending error of the socket becomes that of the next one in the queue, if any.
+
+def take_error(sk: InetSock, size: int, flags: int, msg: MsgHdr | None) -> tuple[ExtendedError, bytes]:
+    """The first error and the quoted data, cut to ``size``; ``msg`` gets the flags. EAGAIN when there is none.
+
+    The pending error of the socket becomes that of the next one in the queue, if any (sock_dequeue_err_skb).
     """
     queue = sk.error_queue
     if not queue:
@@ -134,13 +153,11 @@ def recv_error(sk: InetSock, size: int, flags: int, msg: MsgHdr | None) -> bytes
         sk.error_report()
     data = bytes(skb.head)
     if msg is not None:
-        msg.name = error.name
         msg.flags |= MSG_ERRQUEUE
-        msg.add_control(SOL_IP, IP_RECVERR, error.pack())
         if len(data) > size:
             msg.flags |= MSG_TRUNC
     consume_skb(skb)
-    return data if len(data) <= size or flags & MSG_TRUNC else data[:size]
+    return error, data if len(data) <= size or flags & MSG_TRUNC else data[:size]
 
 
 def purge(sk: InetSock) -> None:

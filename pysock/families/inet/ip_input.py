@@ -1,20 +1,27 @@
 """IP input: from a received frame to the transport that it is for (RFC 791, RFC 1122 3.2; net/ipv4/ip_input.c).
 
-`ip_rcv` is the ETH_P_IP packet type. The common datagram (20-byte header, whole, not a fragment, for a known
-connection) takes one straight line: checks, early demultiplexing, transport; UDP has one of its own in udp_input.
-Everything else goes to `_rcv_slow`. Nothing that arrives may raise: a bad datagram is counted where Linux counts it
-and freed.
+`ip_rcv` is the ETH_P_IP packet type. The common datagram (20-byte header, whole, not a fragment, TCP or UDP, for a
+socket seen before) takes one straight line: header, early demultiplexing, transport; UDP has one of its own in
+udp_input. The headers of a flow differ in three fields only, so it is a comparison with the last one's constant bytes
+and a sum of four numbers that says whether one is good. Everything else goes to `_rcv_slow`. Nothing that arrives may
+raise: a bad datagram is counted where Linux counts it and freed.
 """
 
 from __future__ import annotations
 
+from struct import Struct
+
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
-from pysock.families.inet import icmp
+from pysock.families.inet import icmp, ip_forward
+from pysock.families.inet.devinet import in_device
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
+from pysock.families.inet.ip_reasm import reasm_of
 from pysock.families.inet.route import Rtable, input_type
 from pysock.families.inet.udp import table_of
 from pysock.families.inet.udp_input import make_early
+from pysock.uapi.if_packet import PACKET_OTHERHOST
+from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,12 +29,12 @@ if TYPE_CHECKING:
 
     from pysock.families.inet.net import InetNet
 
-IPPROTO_TCP = 6
+#: version+IHL, TOS | total length | identification | flags, TTL, protocol | checksum | addresses, and the ports behind
+_unpack = Struct("!2sHH4sH12s").unpack_from
+_MIN_LINEAR = 28  # an IP header without options and the shortest transport header, UDP's
+_KNOWN_LIMIT = 512
+_UNKNOWN = (b"", b"", 0, False)
 _int = int.from_bytes
-# Constant slices cost half of written ones.
-_ETH_HEADER = slice(14, 38)
-_LENGTH = slice(2, 4)
-_DEMUX_KEY = slice(12, 24)
 
 
 def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
@@ -36,40 +43,67 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
     demux = inet.early_demux.get
     protos = inet.protos
     udp_early = make_early(table_of(inet))
+    #: By addresses and ports: the other constant bytes of that flow's headers, and what `_describe` says of them.
+    known: dict[bytes, tuple[bytes, bytes, int, bool]] = {}
+    find = known.get
 
     def ip_rcv(skb: SkBuff) -> None:
         """Check the IP header, and find the connection that the datagram is for."""
+        ext = skb.ext
+        if ext is not None and ext.pkt_type == PACKET_OTHERHOST:
+            _not_ours(skb)
+            return
         mibs.InReceives += 1
-        head = skb.head
+        length = skb.len
+        if length - skb.data_len < _MIN_LINEAR or inet.raw_deliver is not None:
+            _rcv_slow(inet, skb)
+            return
         off = skb.data
-        header: bytes = head[_ETH_HEADER] if off == 14 else head[off : off + 24]  # type: ignore[assignment]  # see below
-        if (
-            type(head) is not bytes
-            or skb.len - skb.data_len < 40
-            or header[0] != 0x45
-            or header[9] != IPPROTO_TCP
-            or ((header[2] << 8) | header[3] != skb.len and not (skb.gso_size and header[_LENGTH] == b"\0\0"))
-            or header[6] & 0x3F
-            or header[7]
-            or (_int(header, "big") >> 32) % 0xFFFF
-            or inet.raw_deliver is not None
-        ):
-            if not udp_early(skb, header):
+        first, total, ident, middle, check, key = _unpack(skb.head, off)
+        constant_first, constant_middle, constant, is_tcp = find(key) or _UNKNOWN
+        if first != constant_first or middle != constant_middle:
+            flow = _describe(first, middle, key)
+            if flow is None:
                 _rcv_slow(inet, skb)
-            return
-        sk = demux(header[_DEMUX_KEY])
-        skb.network_header = off
-        if sk is None:
+                return
+            if len(known) >= _KNOWN_LIMIT:
+                known.clear()
+            known[key] = flow
+            _, _, constant, is_tcp = flow
+        if (total != length and (total or not skb.gso_size)) or (constant + total + ident + check) % 0xFFFF:
+            _rcv_slow(inet, skb)
+        elif is_tcp:
+            sk = demux(key)
+            if sk is None:
+                _route_input(inet, skb, off, 20)
+                return
+            mibs.InDelivers += 1
+            off += 20
+            skb.transport_header = skb.data = off
+            skb.len = length - 20
+            skb.sk = sk
+            protos[IPPROTO_TCP](skb)
+        elif not udp_early(skb, key):
             _route_input(inet, skb, off, 20)
-            return
-        mibs.InDelivers += 1
-        off += 20
-        skb.transport_header = skb.data = off
-        skb.len -= 20
-        skb.sk = sk
-        protos[IPPROTO_TCP](skb)
 
     return ip_rcv
+
+
+def _not_ours(skb: SkBuff) -> None:
+    """A frame for another station, which a promiscuous device or a hub let through."""
+    assert skb.dev is not None
+    skb.dev.stats.rx_otherhost_dropped += 1
+    kfree_skb(skb, "OTHERHOST")
+
+
+def _describe(first: bytes, middle: bytes, key: bytes) -> tuple[bytes, bytes, int, bool] | None:
+    """For the headers of a TCP or UDP flow that are plain (no options, no fragment): the constant bytes, the sum of the
+    constant words, whether it is TCP. The other words make the sum a multiple of 65535 if the checksum is right.
+    """
+    protocol = middle[3]
+    if first[0] != 0x45 or middle[0] & 0x3F or middle[1] or protocol not in (IPPROTO_TCP, IPPROTO_UDP):
+        return None
+    return first, middle, _int(first + middle + key[:8], "big") % 0xFFFF, protocol == IPPROTO_TCP
 
 
 def _rcv_slow(inet: InetNet, skb: SkBuff) -> None:
@@ -115,6 +149,8 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
     if isinstance(rt, Rtable):
         kind = rt.type  # a copy of our own broadcast or multicast (ip_mc_output)
     else:
+        if ip_forward.forward_known(inet, skb, off, header_len):
+            return
         kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev)
     if kind in (RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST):
         if kind == RTN_BROADCAST:
@@ -122,16 +158,13 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
         elif kind == RTN_MULTICAST:
             inet.mibs.ipext.InMcastPkts += 1
         _local_deliver(inet, skb, off, header_len, kind)
-    elif kind == RTN_UNICAST and inet.forwarding:
-        # Forwarding needs neighbours and comes with them; until then a forwarded datagram is a counted drop.
-        mibs.OutDiscards += 1
-        kfree_skb(skb, "NOT_SPECIFIED")
-    elif kind == 0:
+    elif not kind or not in_device(dev).conf.forwarding:
         mibs.InAddrErrors += 1
         kfree_skb(skb, "IP_INADDRERRORS")
+    elif kind == RTN_UNICAST:
+        ip_forward.forward(inet, skb, off, header_len)
     else:
-        mibs.InAddrErrors += 1
-        kfree_skb(skb, "IP_INNOROUTES")
+        ip_forward.unreachable(inet, skb, kind)
 
 
 def _local_deliver(inet: InetNet, skb: SkBuff, off: int, header_len: int, kind: int) -> None:
@@ -139,11 +172,12 @@ def _local_deliver(inet: InetNet, skb: SkBuff, off: int, header_len: int, kind: 
     mibs = inet.mibs.ip
     head = skb.head
     if head[off + 6] & 0x3F or head[off + 7]:
-        # A fragment. Nothing reassembles yet: counted as Linux counts a failed reassembly.
-        mibs.ReasmReqds += 1
-        mibs.ReasmFails += 1
-        kfree_skb(skb, "FRAG_REASM_TIMEOUT")
-        return
+        whole = reasm_of(inet).defrag(skb)
+        if whole is None:
+            return
+        skb = whole
+        head = skb.head
+        off = skb.data
     protocol = head[off + 9]
     skb.data = skb.transport_header = off + header_len
     skb.len -= header_len

@@ -1,6 +1,6 @@
 """IP output: from a transport's segment to the device (RFC 791, net/ipv4/ip_output.c).
 
-`queue_xmit` is the path of connected sockets: everything constant in the header (version, TOS, TTL, protocol,
+`xmit_segment` is the path of connected sockets: everything constant in the header (version, TOS, TTL, protocol,
 addresses, and their checksum) is computed once a route and kept on the socket; a packet adds its length, its
 identification and the rest of the sum. `push_pending` style sends of datagram sockets and ICMP go through
 `send_datagram`.
@@ -19,19 +19,19 @@ from pysock.core.dev import netif_rx
 from pysock.core.dev_xmit import NET_XMIT_CN
 from pysock.core.errors import err
 from pysock.core.skb_copy import skb_clone
-from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb, finished_skb, skb_push_data
 from pysock.families.inet import route
 from pysock.families.inet.addr import is_multicast
 from pysock.families.inet.devinet import is_member
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
+from pysock.families.inet.ip_fragment import df_of, fragment, socket_mtu
 from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.if_packet import PACKET_LOOPBACK
-from pysock.uapi.in_ import IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT
-from pysock.wire.ipv4 import DF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.mibs import IpMib
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet
 
@@ -52,71 +52,90 @@ def build_header_template(
     return first, middle, addresses, int.from_bytes(first + middle + addresses, "big") % 0xFFFF
 
 
-def df_of(sk: InetSock) -> int:
-    """DF, or 0 for a socket that lets its datagrams be fragmented (ip_dont_fragment)."""
-    return 0 if sk.pmtudisc in (IP_PMTUDISC_DONT, IP_PMTUDISC_OMIT) else DF
-
-
 def rebuild_route(sk: InetSock) -> Rtable:
     """Route a connected socket anew and recompute its header template (inet_sk_rebuild_header)."""
-    inet = sk.inet
-    rt = route.output(inet, sk.daddr, sk.saddr, sk.bound_dev_if)
-    sk.dst = rt
-    ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
-    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk), sk.saddr, sk.daddr)
+    rt = route.output(sk.inet, sk.daddr, sk.saddr, sk.bound_dev_if)
+    use_route(sk, rt)
     return rt
 
 
+def use_route(sk: InetSock, rt: Rtable) -> None:
+    """Send a connected socket's packets over ``rt`` from now on."""
+    sk.dst = rt
+    ttl = sk.ttl if sk.ttl >= 0 else sk.inet.default_ttl
+    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk, rt), sk.saddr, sk.daddr)
+
+
 def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
-    """ip_queue_xmit(): put a connected socket's IP header in front of ``skb`` and send it. 0, or a negative errno."""
+    """ip_queue_xmit(): send ``skb``, a transport header with its payload, over a connected socket. 0, or a negative
+    errno.
+    """
+    return xmit_segment(sk, bytes(skb.head), skb.data_len, skb.frags, skb.csum_offset, skb.gso_size)
+
+
+def xmit_segment(
+    sk: InetSock, header: bytes, n: int, frags: tuple[bytes | memoryview, ...], csum_offset: int, gso_size: int
+) -> int:
+    """Put a connected socket's IP header in front of ``header``, its transport's, and ``n`` bytes of payload, and send
+    it. The transport checksum is left to the device (CHECKSUM_PARTIAL). 0, or a negative errno.
+    """
     inet = sk.inet
     rt = sk.dst
-    header = sk.ip_header
-    if rt is None or header is None or rt.generation != inet.fib.generation:
+    template = sk.ip_header
+    if rt is None or template is None or rt.generation != inet.fib.generation:
         try:
             rt = rebuild_route(sk)
         except OSError as exc:
             inet.mibs.ip.OutNoRoutes += 1
-            consume_skb(skb)
             return -(exc.errno or errno.ENETUNREACH)
-        header = sk.ip_header
-        assert header is not None
-    first, middle, addresses, total = header
-    length = skb.len + HEADER_LEN
-    skb.len = length
-    if length > 0xFFFF:
-        length = 0
+        template = sk.ip_header
+        assert template is not None
+    first, middle, addresses, total = template
+    size = HEADER_LEN + len(header) + n
+    length = size if size <= 0xFFFF else 0
     ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
-    hh = rt.hh
     inet.mibs.ip.OutRequests += 1
-    if hh is None or (skb.len > rt.mtu and not skb.gso_size):
-        skb.len -= HEADER_LEN
-        return _queue_xmit_slow(inet, rt, skb, header, ident)
+    ip = _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses)
+    hh = rt.hh
+    if hh is None or (size > rt.mtu and not gso_size):
+        skb = finished_skb(ip + header, 0, HEADER_LEN, n, frags, ETH_P_IP, rt.dev, csum_offset, gso_size)
+        skb.mac_header = -1
+        neigh = rt.neigh
+        if neigh is not None:
+            neigh.hint_progress(id(sk), sk.progress())
+        return finish_output(inet, rt, skb, socket_mtu(sk, rt))
     # neigh_hh_output() in the same step: one concatenation instead of two.
-    skb.head = (
-        hh + _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses) + skb.head
-    )
     offset = len(hh)
-    skb.len += offset
-    skb.mac_header = 0
-    skb.network_header = offset
-    skb.transport_header = offset + HEADER_LEN
+    skb = finished_skb(
+        hh + ip + header, offset, offset + HEADER_LEN, n, frags, ETH_P_IP, rt.dev, csum_offset, gso_size
+    )
+    xmit = rt.xmit
+    return xmit(skb)
+
+
+def put_header(skb: SkBuff, rt: Rtable, header: bytes) -> None:
+    """Put a finished IP header in front of ``skb``, which is at its transport header; nothing of the link layer yet."""
+    skb.head = header + skb.head[skb.data :]
+    skb.data = skb.network_header = 0
+    skb.transport_header = len(header)
+    skb.len += len(header)
     skb.protocol = ETH_P_IP
     skb.dev = rt.dev
+
+
+def finish_output(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int = 0) -> int:
+    """Send ``skb``, its data at a finished IP header, over ``rt``, in fragments if it is longer than ``mtu`` (0: the
+    route's) (ip_finish_output). Takes the reference. 0, or what `NetDevice.queue_xmit` says, or -EMSGSIZE with DF.
+    """
+    mtu = mtu or rt.mtu
+    if skb.len > mtu and not skb.gso_size:
+        return fragment(inet, rt, skb, mtu)
+    hh = rt.hh
+    if hh is None:
+        return route.neigh_output(inet, rt, skb)
+    skb_push_data(skb, hh)
+    skb.mac_header = skb.data
     return rt.xmit(skb)
-
-
-def _queue_xmit_slow(
-    inet: InetNet, rt: Rtable, skb: SkBuff, header: tuple[bytes, bytes, bytes, int], ident: int
-) -> int:
-    """A next hop that is not resolved, or a packet that does not fit."""
-    if rt.hh is None:
-        inet.mibs.ip.OutDiscards += 1
-        consume_skb(skb)
-        return -errno.EHOSTUNREACH
-    inet.mibs.ip.FragFails += 1
-    consume_skb(skb)
-    return -errno.EMSGSIZE
 
 
 def send_datagram(
@@ -130,11 +149,12 @@ def send_datagram(
     frag: int = 0,
     ident: int | None = None,
     loop: bool = True,
+    mtu: int = 0,
 ) -> int:
     """Send one datagram over ``rt``: ``payload`` holds the transport header and data. 0, or a negative errno.
 
-    ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than the MTU is EMSGSIZE with DF; without it,
-    it would be fragmented here, which is not supported yet: also EMSGSIZE, counted in FragFails.
+    ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than ``mtu`` (0: the route's) is EMSGSIZE with
+    DF; without it, it is sent in fragments.
     """
     length = payload.len + HEADER_LEN
     if length > 0xFFFF:
@@ -146,23 +166,21 @@ def send_datagram(
         ident = inet.ids.getrandbits(16)
     first, middle, addresses, total = build_header_template(protocol, tos, ttl, frag, rt.saddr, rt.daddr)
     header = _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses)
-    return send_packet(inet, rt, header, payload, loop)
+    return send_packet(inet, rt, header, payload, loop, mtu)
 
 
-def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop: bool = True) -> int:
+def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop: bool = True, mtu: int = 0) -> int:
     """Put a finished IP ``header`` in front of ``payload`` and send it over ``rt``. 0, or a negative errno."""
     mibs = inet.mibs.ip
     mibs.OutRequests += 1
     length = payload.len + len(header)
     hh = rt.hh
-    if length > rt.mtu:
-        mibs.FragFails += 1
-        consume_skb(payload)
-        return -errno.EMSGSIZE
-    if hh is None:
-        mibs.OutDiscards += 1
-        consume_skb(payload)
-        return -errno.EHOSTUNREACH
+    if hh is None or length > (mtu or rt.mtu):
+        put_header(payload, rt, header)
+        if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, payload, 0, loop):
+            consume_skb(payload)
+            return 0
+        return _result(mibs, finish_output(inet, rt, payload, mtu))
     offset = len(hh)
     payload.head = hh + header + payload.head
     payload.len = length + offset
@@ -174,7 +192,11 @@ def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop:
     if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, payload, offset, loop):
         consume_skb(payload)
         return 0
-    result = rt.xmit(payload)
+    return _result(mibs, rt.xmit(payload))
+
+
+def _result(mibs: IpMib, result: int) -> int:
+    """What a sender hears of what the device said: 0, or a negative errno."""
     if result > 0:
         if result == NET_XMIT_CN:
             return 0

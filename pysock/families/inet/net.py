@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pysock.core.snmp import Mibs
+from pysock.families.inet.devconf import confs_of
 from pysock.families.inet.fib import FibTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pysock.core.neighbour_table import NeighTable
     from pysock.core.net import Net
     from pysock.core.skbuff import SkBuff
+    from pysock.families.inet.ip_forward import Forwarder
     from pysock.families.inet.protosw import ProtocolSwitch
 
 
@@ -32,14 +35,16 @@ class InetNet:
     ``protos`` maps a protocol number to the function that takes its datagrams (data at the transport header),
     ``errors`` to the one that hears of ICMP errors about them. ``raw_deliver`` gives copies to raw sockets, None
     while there are none. ``early_demux`` finds the socket of an incoming segment before routing (tcp_early_demux):
-    the 12 bytes of addresses and ports as on the wire -> its Sock.
+    the 12 bytes of addresses and ports as on the wire -> its Sock. ``arp`` are the neighbours.
     """
 
     __slots__ = (
+        "arp",
         "default_ttl",
         "early_demux",
         "errors",
         "fib",
+        "forwarder",
         "forwarding",
         "ids",
         "kernel",
@@ -60,6 +65,8 @@ class InetNet:
         self.protosw = protosw
         self.mibs = Mibs()
         self.fib = FibTable()
+        self.arp: NeighTable = None  # type: ignore[assignment]  # arp.setup() makes it
+        self.forwarder: Forwarder = None  # type: ignore[assignment]  # ip_forward.setup() makes it
         self.protos: dict[int, Callable[[SkBuff], None]] = {}
         self.errors: dict[int, ErrorHandler] = {}
         self.early_demux: dict[bytes, Any] = {}
@@ -93,6 +100,7 @@ class InetNet:
     def _set_forwarding(self, value: bool) -> None:
         self.forwarding = value
         self.mibs.ip.Forwarding = 1 if value else 2
+        confs_of(self).set_forwarding(int(value))
 
     def _set_nonlocal_bind(self, value: bool) -> None:
         self.nonlocal_bind = value

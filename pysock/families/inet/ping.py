@@ -15,6 +15,7 @@ from pysock.families.inet import ip_cmsg, ip_error
 from pysock.families.inet.addr import ANY, host_text
 from pysock.families.inet.datagram import DatagramProto, DatagramSock, autobind, queue_rcv, wait_for_room
 from pysock.families.inet.icmp_rate import icmp_of
+from pysock.families.inet.nexthop import icmp_says
 from pysock.families.inet.raw_output import route_datagram, send_payload
 from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.uapi.socket import MSG_OOB
@@ -54,7 +55,7 @@ class PingTable:
     def lookup(self, ident: int, local: bytes, ifindex: int) -> PingSock | None:
         """Whose an echo message to our address ``local`` is (ping_lookup); ``ifindex`` 0 matches every device."""
         for sk in self.by_ident.get(ident, ()):
-            if sk.rcv_saddr in (ANY, local) and (not ifindex or sk.bound_dev_if in (0, ifindex)):
+            if sk.pinet6 is None and sk.rcv_saddr in (ANY, local) and (not ifindex or sk.bound_dev_if in (0, ifindex)):
                 return sk
         return None
 
@@ -183,6 +184,7 @@ class ErrorInput:
         sk = table_of(self.inet).lookup(ident, quoted[12:16], 0)
         if sk is None:
             return
+        icmp_says(sk, quoted, type, code, info)
         number, hard = ip_error.meaning(sk, type, code)
         if not number:
             return

@@ -19,6 +19,7 @@ from pysock.families.inet import ip_cmsg, ip_error
 from pysock.families.inet.addr import ANY, host_text, is_multicast
 from pysock.families.inet.datagram import DatagramProto, DatagramSock, queue_rcv, wait_for_room
 from pysock.families.inet.icmp_rate import icmp_of
+from pysock.families.inet.nexthop import icmp_says
 from pysock.families.inet.raw_output import route_datagram, send_hdrincl, send_payload
 from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_RAW
 from pysock.uapi.socket import MSG_OOB, SOL_RAW
@@ -110,6 +111,7 @@ class RawTable:
         for sk in self.by_protocol.get(quoted[9], ()):
             if not sk.wants(quoted[16:20], quoted[12:16], 0):
                 continue
+            icmp_says(sk, quoted, type, code, info)
             number, hard = ip_error.meaning(sk, type, code)
             if not number:
                 continue

@@ -15,7 +15,8 @@ from pysock.families.inet import ip_cmsg, ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import DatagramSock, charge_send
 from pysock.families.inet.fib import RTN_BROADCAST
-from pysock.families.inet.ip_output import HEADER_LEN, checked, df_of, send_datagram, send_packet
+from pysock.families.inet.ip_fragment import df_of, may_fragment, socket_mtu
+from pysock.families.inet.ip_output import HEADER_LEN, checked, send_datagram, send_packet
 from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import checksum
@@ -63,15 +64,18 @@ def route_datagram(sk: DatagramSock, msg: MsgHdr | None) -> tuple[route.Rtable, 
 
 def send_payload(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams, protocol: int, skb: SkBuff) -> None:
     """Send what a ping or raw socket made, and charge it to the socket. EMSGSIZE, ENOBUFS and what the device says."""
-    if skb.len + HEADER_LEN > min(0xFFFF, rt.mtu):
-        ip_error.local_error(sk, errno.EMSGSIZE, rt.mtu, rt.daddr, 0)
+    mtu = socket_mtu(sk, rt)
+    fits = skb.len + HEADER_LEN <= mtu
+    if skb.len + HEADER_LEN > 0xFFFF or not (fits or may_fragment(sk)):
+        ip_error.local_error(sk, errno.EMSGSIZE, mtu, rt.daddr, 0)
+        raise err(errno.EMSGSIZE)
     _prepare(sk, rt, skb)
     if protocol == IPPROTO_ICMP and skb.len:
         sk.inet.mibs.icmp_out(skb.head[0] if skb.len > skb.data_len else skb.frags[0][0])
-    frag = df_of(sk)
+    frag = df_of(sk, rt, fits)
     ident = 0 if frag else None
     result = send_datagram(
-        sk.inet, rt, protocol, skb, tos=params.tos, ttl=params.ttl, frag=frag, ident=ident, loop=sk.mc_loop
+        sk.inet, rt, protocol, skb, tos=params.tos, ttl=params.ttl, frag=frag, ident=ident, loop=sk.mc_loop, mtu=mtu
     )
     _finish(sk, result)
 
@@ -87,8 +91,9 @@ def send_hdrincl(sk: DatagramSock, rt: route.Rtable, data: bytes) -> None:
     header_len = (data[0] & 15) * 4 if data else 0
     if n < HEADER_LEN or header_len > n or header_len < HEADER_LEN:
         raise err(errno.EINVAL)
-    if n > min(0xFFFF, rt.mtu):
-        ip_error.local_error(sk, errno.EMSGSIZE, rt.mtu, rt.daddr, 0)
+    mtu = socket_mtu(sk, rt)
+    if n > min(0xFFFF, mtu):
+        ip_error.local_error(sk, errno.EMSGSIZE, mtu, rt.daddr, 0)
         raise err(errno.EMSGSIZE)
     header = bytearray(data[:header_len])
     header[2:4] = n.to_bytes(2, "big")
@@ -103,7 +108,7 @@ def send_hdrincl(sk: DatagramSock, rt: route.Rtable, data: bytes) -> None:
     _prepare(sk, rt, skb)
     if header[9] == IPPROTO_ICMP and payload:
         sk.inet.mibs.icmp_out(payload[0])
-    _finish(sk, send_packet(sk.inet, rt, bytes(header), skb, sk.mc_loop))
+    _finish(sk, send_packet(sk.inet, rt, bytes(header), skb, sk.mc_loop, mtu))
 
 
 def _prepare(sk: DatagramSock, rt: route.Rtable, skb: SkBuff) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
+from pysock.core.skbuff import kfree_skb
 from pysock.families.inet.addr import ANY, is_loopback, is_multicast
+from pysock.families.inet.devinet import in_device, select_addr
 from pysock.families.inet.fib import (
+    RT_SCOPE_LINK,
     RTN_BLACKHOLE,
     RTN_BROADCAST,
     RTN_LOCAL,
@@ -18,8 +21,9 @@ from pysock.families.inet.fib import (
     RTN_PROHIBIT,
     RTN_UNICAST,
     RTN_UNREACHABLE,
+    FibEntry,
 )
-from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_UP
+from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from pysock.uapi.if_ether import ETH_P_IP
 
 TYPE_CHECKING = False
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pysock.core.device import NetDevice
+    from pysock.core.neighbour import Neighbour
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.net import InetNet
 
@@ -40,13 +45,17 @@ _ETHERTYPE_IP = ETH_P_IP.to_bytes(2, "big")
 
 
 class Rtable:
-    """A route in use (struct rtable): immutable once made.
+    """A route in use (struct rtable): immutable once made, but for ``hh``.
 
-    ``hh`` is the complete link-layer header for this next hop (hh_cache), or None while the hop is unresolved;
-    ``xmit`` is the device's transmit function. ``mtu`` in bytes.
+    ``hh`` is the complete link-layer header for this next hop (hh_cache), which ``neigh`` keeps up to date, or None
+    while the hop is not known to be reachable: `neigh_output` sends then. ``xmit`` is the device's transmit function.
+    ``mtu`` in bytes, of the path as far as it is known; ``mtu_locked`` when DF must not be set.
     """
 
-    __slots__ = ("daddr", "dev", "gateway", "generation", "hh", "loopback", "mtu", "saddr", "type", "xmit")
+    __slots__ = (
+        "__weakref__", "daddr", "dev", "gateway", "generation", "hh", "loopback", "mtu", "mtu_locked", "neigh",
+        "saddr", "type", "xmit",
+    )  # fmt: skip
 
     def __init__(
         self, type: int, dev: NetDevice, saddr: bytes, daddr: bytes, gateway: bytes | None, generation: int
@@ -58,8 +67,10 @@ class Rtable:
         self.gateway = gateway
         self.generation = generation
         self.mtu = dev.mtu
+        self.mtu_locked = False
         self.loopback = bool(dev.flags & IFF_LOOPBACK)
         self.hh = _hard_header(dev, type, gateway or daddr)
+        self.neigh: Neighbour | None = None
         self.xmit: Callable[[SkBuff], int] = dev.queue_xmit
 
 
@@ -71,11 +82,29 @@ def _hard_header(dev: NetDevice, type: int, nexthop: bytes) -> bytes | None:
         destination = b"\x01\x00\x5e" + bytes((nexthop[1] & 0x7F,)) + nexthop[2:]  # RFC 1112 6.4
     elif dev.flags & (IFF_NOARP | IFF_LOOPBACK):
         destination = dev.dev_addr
-    elif type == RTN_BROADCAST:
+    elif type == RTN_BROADCAST or dev.flags & IFF_POINTOPOINT:
         destination = dev.broadcast
     else:
         return None
     return destination + dev.dev_addr + _ETHERTYPE_IP
+
+
+def neigh_output(inet: InetNet, rt: Rtable, skb: SkBuff) -> int:
+    """Send ``skb``, its data at the IP header, to the next hop of a route whose ``hh`` is None (ip_finish_output2): it
+    may have to wait until ARP knows where. Takes the reference. 0, or what `NetDevice.queue_xmit` says.
+    """
+    neigh = rt.neigh
+    if neigh is None or neigh.dead:
+        try:
+            neigh = inet.arp.find(rt.dev, rt.gateway or rt.daddr)
+        except OSError as exc:
+            inet.mibs.ip.OutDiscards += 1
+            kfree_skb(skb, "NEIGH_CREATEFAIL")
+            return -(exc.errno or errno.ENOBUFS)
+        rt.neigh = neigh
+        neigh.attach(rt)
+    skb.dev = rt.dev
+    return neigh.output(skb)
 
 
 def output(inet: InetNet, daddr: bytes, saddr: bytes = ANY, oif: int = 0) -> Rtable:
@@ -110,7 +139,9 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int) -> Rtable:
     if daddr == b"\xff\xff\xff\xff" or is_multicast(daddr):
         return _output_many(inet, daddr, saddr, dev)
     entry = fib.lookup(daddr)
-    if entry is None or (entry.type == RTN_UNICAST and dev is not None and entry.dev is not dev):
+    if dev is not None and (entry is None or (entry.type == RTN_UNICAST and entry.dev is not dev)):
+        entry = fib.main.lookup(daddr, dev) or FibEntry(daddr, 32, RTN_UNICAST, dev, ANY, scope=RT_SCOPE_LINK)
+    if entry is None:
         raise err(errno.ENETUNREACH)
     if entry.type in _FAILURES:
         raise err(_FAILURES[entry.type])
@@ -124,9 +155,18 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int) -> Rtable:
     if not entry.dev.flags & IFF_UP:
         raise err(errno.ENETUNREACH)
     source_addr = saddr if saddr != ANY else entry.prefsrc
+    if source_addr == ANY:
+        source_addr = select_addr(entry.dev, entry.gateway or daddr, entry.scope)
     if is_loopback(source_addr) and not entry.dev.flags & IFF_LOOPBACK:
         raise err(errno.EINVAL)  # RFC 1122 3.2.1.3: such an address never leaves the host
-    return Rtable(entry.type, entry.dev, source_addr, daddr, entry.gateway, fib.generation)
+    found = fib.exceptions.get(daddr)
+    if found is None:
+        return Rtable(entry.type, entry.dev, source_addr, daddr, entry.gateway, fib.generation)
+    rt = Rtable(entry.type, entry.dev, source_addr, daddr, found.gateway or entry.gateway, fib.generation)
+    if found.mtu:
+        rt.mtu = min(rt.mtu, found.mtu)
+        rt.mtu_locked = found.locked
+    return rt
 
 
 def _output_many(inet: InetNet, daddr: bytes, saddr: bytes, dev: NetDevice | None) -> Rtable:
@@ -147,19 +187,32 @@ def _output_many(inet: InetNet, daddr: bytes, saddr: bytes, dev: NetDevice | Non
     return Rtable(kind, dev, saddr, daddr, None, inet.fib.generation)
 
 
-def input_type(inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice) -> int:
-    """Whose a received datagram is: RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST (forward), or 0: drop it.
+NO_ROUTE = -1
 
-    Martians are dropped (RFC 1812 5.3.7, fib_validate_source): a source that is broadcast, multicast, "this network"
-    (but to everybody on the link, as DHCP does) or, off the loopback device, loopback or our own.
+
+def input_type(inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice) -> int:
+    """Whose a received datagram is: RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST (forward) or the type of
+    another route, NO_ROUTE, or 0: drop it.
+
+    Martians are dropped (RFC 1812 5.3.7, ip_route_input_slow): a source that is broadcast, multicast, "this network"
+    (but to everybody on the link, as DHCP does) or, off the loopback device, loopback or our own; and one that fails
+    the reverse-path test.
     """
     lookup = inet.fib.lookup
     if not dev.flags & IFF_LOOPBACK:
+        state = in_device(dev)
         if is_loopback(saddr) or is_loopback(daddr):
-            return 0
-        source = lookup(saddr)
-        if source is not None and source.type in (RTN_LOCAL, RTN_BROADCAST):
-            return 0
+            if not (state.conf.route_localnet or state.all.route_localnet):
+                return 0
+        if saddr[0]:
+            source = lookup(saddr)
+            if source is not None and source.type != RTN_UNICAST:
+                if source.type != RTN_LOCAL or not (state.conf.accept_local or state.all.accept_local):
+                    return 0
+            strictness = max(state.conf.rp_filter, state.all.rp_filter)
+            if strictness and (source is None or (strictness == 1 and source.dev is not dev)):
+                inet.mibs.tcpext.IPReversePathFilter += 1
+                return 0
     if is_multicast(saddr) or saddr == b"\xff\xff\xff\xff":
         return 0
     if not saddr[0] and daddr != b"\xff\xff\xff\xff" and daddr[:3] != _LINK_LOCAL_GROUPS:
@@ -168,5 +221,7 @@ def input_type(inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice) -> int
         return RTN_MULTICAST
     if daddr == b"\xff\xff\xff\xff":
         return RTN_BROADCAST
+    if not daddr[0]:
+        return 0
     entry = lookup(daddr)
-    return 0 if entry is None else entry.type
+    return NO_ROUTE if entry is None else entry.type

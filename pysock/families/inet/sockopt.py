@@ -247,8 +247,8 @@ def _set_options(sk: InetSock, value: bytes) -> None:
     sk.ip_options = b""
 
 
-def _get_mtu(sk: InetSock) -> int:
-    """The MTU of the route of a connected socket; ENOTCONN for others."""
+def route_of(sk: InetSock) -> route.Rtable:
+    """The route of a connected socket; ENOTCONN for others."""
     if sk.daddr == ANY or sk.state == TCP_LISTEN:
         raise err(errno.ENOTCONN)
     if sk.dst is None or sk.dst.generation != sk.inet.fib.generation:
@@ -256,7 +256,7 @@ def _get_mtu(sk: InetSock) -> int:
             sk.dst = route.output(sk.inet, sk.daddr, sk.saddr, sk.bound_dev_if)
         except OSError as exc:
             raise err(errno.ENOTCONN) from exc
-    return min(sk.dst.mtu, MAX_LENGTH)
+    return sk.dst
 
 
 _SETTERS: Final[dict[int, Callable[[InetSock, bytes], None]]] = {
@@ -284,6 +284,6 @@ _GETTERS: Final[dict[int, Callable[[InetSock], int]]] = {
     IP_FREEBIND: lambda sk: int(sk.freebind),
     IP_TRANSPARENT: lambda sk: int(sk.freebind),
     IP_MULTICAST_TTL: lambda sk: sk.mc_ttl,
-    IP_MTU: _get_mtu,
+    IP_MTU: lambda sk: min(route_of(sk).mtu, MAX_LENGTH),
     IP_PROTOCOL: lambda sk: sk.protocol,
 }

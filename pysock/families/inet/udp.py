@@ -7,7 +7,9 @@
 Payload travels by reference both ways: the bytes object that a program sends over loopback is the one another receives.
 Checksums are left to the device (CHECKSUM_PARTIAL) and verified on arrival where nobody vouches for them.
 
-Not here: encapsulation (UDP_ENCAP), segmentation and receive offload (UDP_SEGMENT, UDP_GRO), UDP-Lite.
+UDP-Lite is the same with other checksums, and stands in udplite.
+
+Not here: encapsulation (UDP_ENCAP), segmentation and receive offload (UDP_SEGMENT, UDP_GRO).
 """
 
 from __future__ import annotations
@@ -17,18 +19,21 @@ from functools import partial
 
 from pysock.core.errors import err
 from pysock.core.skbuff import SKB_OVERHEAD, SkBuff, consume_skb
-from pysock.core.sock import SOCK_TIMESTAMP
-from pysock.families.inet import ip_cmsg, udp_output
+from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
+from pysock.families.inet import ip_cmsg, reuseport, udp_output
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.datagram import DatagramProto, DatagramSock
 from pysock.families.inet.udp_table import UdpTable
 from pysock.uapi.in_ import IPPROTO_UDP
-from pysock.uapi.socket import MSG_DONTWAIT, SOL_UDP
-from pysock.uapi.udp import UDP_CORK
+from pysock.uapi.socket import MSG_DONTWAIT, SOL_UDP, SOL_UDPLITE
+from pysock.uapi.udp import UDP_CORK, UDPLITE_RECV_CSCOV, UDPLITE_SEND_CSCOV
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pysock.core.capability import Credentials
+    from pysock.core.filter import BpfProgram
     from pysock.core.net import Net
     from pysock.core.sock import Address, MsgHdr, Proto
     from pysock.families.inet.net import InetNet
@@ -50,7 +55,7 @@ class UdpSock(DatagramSock):
         DatagramSock.__init__(self, net, family, type, protocol, prot, creds)
         self.table = table_of(self.inet)
         self.cork = False
-        self.corked: tuple[udp_output.Flow, list[bytes]] | None = None
+        self.corked: tuple[Any, list[bytes]] | None = None
 
 
 class UdpProto(DatagramProto):
@@ -67,6 +72,13 @@ class UdpProto(DatagramProto):
 
     def unhash(self, sk: UdpSock) -> None:
         sk.table.unhash(sk)
+
+    def reuseport_changed(self, sk: UdpSock, program: BpfProgram | None) -> None:
+        reuseport.share(sk.table.group_of(sk), program)
+
+    def filter_changed(self, sk: UdpSock) -> None:
+        """A socket with a filter stays off the short way: the table remembers no flow of it."""
+        sk.table.early.clear()
 
     def get_port(self, sk: UdpSock, port: int) -> None:
         sk.table.get_port(sk, port)
@@ -93,7 +105,7 @@ class UdpProto(DatagramProto):
             or len(frags) != 1
             or type(frags[0]) is not bytes
             or sk.cmsg_flags
-            or sk.flags & SOCK_TIMESTAMP
+            or sk.flags & SOCK_RECV_EXTRAS
         ):
             return DatagramProto.recvmsg(self, sk, size, flags, msg)
         queue.popleft()
@@ -131,20 +143,32 @@ class UdpProto(DatagramProto):
     # -- options -------------------------------------------------------------------------------------------
 
     def setsockopt(self, sk: UdpSock, level: int, optname: int, value: bytes) -> None:
-        """UDP_CORK at SOL_UDP; ENOPROTOOPT for anything else, EINVAL for less than an int."""
-        if level != SOL_UDP or optname != UDP_CORK:
+        """UDP_CORK, at SOL_UDP or SOL_UDPLITE; ENOPROTOOPT for anything else, EINVAL for less than an int
+        (udp_lib_setsockopt).
+        """
+        if level not in (SOL_UDP, SOL_UDPLITE):
             raise err(errno.ENOPROTOOPT)
         if len(value) < 4:
             raise err(errno.EINVAL)
+        if optname != UDP_CORK:
+            raise err(errno.ENOPROTOOPT)
         sk.cork = any(value[:4])
         sk.flows.clear()
         if not sk.cork:
-            udp_output.push_pending(sk)
+            self.push_pending(sk)
+
+    def push_pending(self, sk: UdpSock) -> None:
+        """Send what was corked."""
+        udp_output.push_pending(sk)
 
     def getsockopt(self, sk: UdpSock, level: int, optname: int, optlen: int) -> bytes:
-        if level != SOL_UDP or optname != UDP_CORK:
-            raise err(errno.ENOPROTOOPT)
-        return int(sk.cork).to_bytes(4, "little")[:optlen]
+        """UDP_CORK, and UDP-Lite's options, which are 0 here (udp_lib_getsockopt); ENOPROTOOPT for anything else."""
+        if level in (SOL_UDP, SOL_UDPLITE):
+            if optname in (UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV):
+                return bytes(4)[:optlen]
+            if optname == UDP_CORK:
+                return int(sk.cork).to_bytes(4, "little")[:optlen]
+        raise err(errno.ENOPROTOOPT)
 
 
 UDP_PROT = UdpProto()
@@ -154,6 +178,6 @@ def setup(inet: InetNet) -> None:
     """Give a namespace its UDP table and handlers."""
     from pysock.families.inet import udp_input
 
-    table = inet.state["udp"] = UdpTable(inet)
+    table = inet.state["udp"] = UdpTable(inet, "udp", inet.mibs.udp)
     inet.protos[IPPROTO_UDP] = partial(udp_input.rcv, table)
     inet.errors[IPPROTO_UDP] = udp_input.ErrorInput(table)

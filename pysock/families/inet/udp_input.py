@@ -16,12 +16,14 @@ from struct import Struct
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
 from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
-from pysock.core.sock import SOCK_TIMESTAMP, WAKE_READABLE
-from pysock.families.inet import icmp, ip_error
+from pysock.core.sock import WAKE_READABLE
+from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
+from pysock.families.inet import icmp, ip_error, reuseport
 from pysock.families.inet.addr import host_text, is_multicast
-from pysock.families.inet.datagram import queue_rcv
+from pysock.families.inet.datagram import enqueue, passes
 from pysock.families.inet.devinet import is_member
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
+from pysock.families.inet.nexthop import icmp_says
 from pysock.uapi.in_ import IPPROTO_UDP
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import fold, pseudo_v4
@@ -34,51 +36,40 @@ if TYPE_CHECKING:
     from pysock.families.inet.udp_table import UdpTable
 
 _int = int.from_bytes
-_DEMUX_KEY = slice(12, 24)  # a constant slice costs half of a written one
-#: version+IHL, total length, fragment word, protocol | UDP length
-_unpack = Struct("!BxH2xHxB14xH").unpack_from
+#: the UDP header's length, from the start of an IP header of 20 bytes
+_unpack_length = Struct("!24xH").unpack_from
 
 
 def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
-    """The short way of one namespace: ``early(skb, header)`` takes a datagram that is plain in every respect, of a flow
-    that is remembered, and puts it into its socket's queue. False: not taken, nothing changed.
+    """The short way of one namespace: ``early(skb, key)`` puts a datagram of a remembered flow into its socket's queue.
+    False: not taken, nothing changed.
 
-    ``header`` is the first 24 bytes of the packet (fewer if it is shorter), ``skb.data`` at the IP header.
+    ``skb.data`` is at an IP header of 20 bytes that was found good, and at least 8 more are linear; ``key`` is the
+    addresses and ports.
     """
-    inet = table.inet
-    fib = inet.fib
+    fib = table.inet.fib
     find = table.early.get
     ip_mib = table.ip_mib
 
-    def early(skb: SkBuff, header: bytes) -> bool:
-        head = skb.head
-        length = skb.len
-        if type(head) is not bytes or length - skb.data_len < 28:
-            return False
-        found = find(header[_DEMUX_KEY])
+    def early(skb: SkBuff, key: bytes) -> bool:
+        found = find(key)
         if found is None:
             return False
         sk, dev, generation = found
+        head = skb.head
+        length = skb.len
         off = skb.data
-        version, total, fragment, protocol, udp_length = _unpack(head, off)
         if (
-            protocol != IPPROTO_UDP
-            or version != 0x45
-            or total != length
-            or udp_length != length - 20
-            or fragment & 0x3FFF
-            or (_int(header, "big") >> 32) % 0xFFFF
+            _unpack_length(head, off)[0] != length - 20
             or not skb.ip_summed
             or dev is not skb.dev
             or generation != fib.generation
             or sk.bound_dev_if
-            or sk.flags & SOCK_TIMESTAMP
+            or sk.flags & SOCK_RECV_EXTRAS
             or sk.rmem_alloc > sk.rcvbuf
-            or inet.raw_deliver is not None
         ):
             return False
         ip_mib.InDelivers += 1
-        skb.network_header = off
         skb.transport_header = off + 20
         skb.data = off + 28
         skb.len = length - 28
@@ -96,25 +87,31 @@ def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
 
 
 def rcv(table: UdpTable, skb: SkBuff) -> None:
-    """The handler of protocol 17 (__udp4_lib_rcv): ``skb.data`` at the UDP header, ``network_header`` at IP's."""
+    """The handler of UDP and UDP-Lite (__udp4_lib_rcv): ``skb.data`` at their header, ``network_header`` at IP's."""
     if not pskb_may_pull(skb, 8):
         _bad(table, skb, "PKT_TOO_SMALL")
         return
     head = skb.head
     at = skb.data
     length = (head[at + 4] << 8) | head[at + 5]
-    if length > skb.len or length < 8:
+    coverage = table.coverage
+    if length > skb.len or (length < 8 and coverage is None):
         _bad(table, skb, "PKT_TOO_SMALL")
         return
-    if length < skb.len:
-        pskb_trim(skb, length)
     network = skb.network_header
     addresses = bytes(head[network + 12 : network + 20])
-    if (
-        skb.ip_summed == CHECKSUM_NONE
-        and (head[at + 6] or head[at + 7])  # zero: the sender made none
-        and fold(skb_checksum(skb, 0, length) + pseudo_v4(addresses[:4], addresses[4:], IPPROTO_UDP, length)) != 0xFFFF
-    ):
+    if coverage is not None:
+        good = coverage.verify(skb, addresses)
+    else:
+        if length < skb.len:
+            pskb_trim(skb, length)
+        good = (
+            skb.ip_summed != CHECKSUM_NONE
+            or not (head[at + 6] or head[at + 7])  # zero: the sender made none
+            or fold(skb_checksum(skb, 0, length) + pseudo_v4(addresses[:4], addresses[4:], IPPROTO_UDP, length))
+            == 0xFFFF
+        )
+    if not good:
         table.mib.InCsumErrors += 1
         _bad(table, skb, "UDP_CSUM")
         return
@@ -133,7 +130,10 @@ def rcv(table: UdpTable, skb: SkBuff) -> None:
         icmp.send(table.inet, skb, icmp.DEST_UNREACH, icmp.PORT_UNREACH, 0)
         kfree_skb(skb, "NO_SOCKET")
         return
-    table.remember(key, sk, dev)
+    if sk.reuseport and sk.ext is not None:
+        sk = reuseport.choose(table.group_of(sk), sk, skb, 8)
+    if coverage is None:
+        table.remember(key, sk, dev)
     _queue(table, sk, skb)
 
 
@@ -143,9 +143,15 @@ def _bad(table: UdpTable, skb: SkBuff, reason: str) -> None:
 
 
 def _queue(table: UdpTable, sk: UdpSock, skb: SkBuff) -> None:
+    if table.coverage is not None and not table.coverage.accepts(sk, skb):
+        table.mib.InErrors += 1
+        return
+    if sk.filter is not None and not passes(sk, skb, 8):
+        table.mib.InErrors += 1
+        return
     skb.data += 8
     skb.len -= 8
-    if not queue_rcv(sk, skb):
+    if not enqueue(sk, skb):
         table.mib.RcvbufErrors += 1
         table.mib.InErrors += 1
 
@@ -189,6 +195,7 @@ class ErrorInput:
         if sk is None:
             table.inet.mibs.icmp.InErrors += 1
             return
+        icmp_says(sk, quoted, type, code, info)
         number, hard = ip_error.meaning(sk, type, code)
         if not number:
             return

@@ -6,8 +6,9 @@ lives in ``sk.flows`` under the tuple that the program passed (None: the connect
 FIB's generation and SO_BINDTODEVICE are what they were. Everything else that goes into it is changed by calls that
 empty ``flows``.
 
-Only flows of the common kind are kept: a resolved next hop that loops or queues, don't-fragment set (so that the
-identification may be zero, RFC 6864), one receiver, no per-datagram options, nothing corked.
+Only flows of the common kind are kept: don't-fragment set (so that the identification may be zero, RFC 6864), one
+receiver, no per-datagram options, nothing corked. To another host, `_transmit` takes the link-layer header from the
+route, where the neighbour keeps it up to date. UDP-Lite, whose checksum is no device's business, keeps none.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ import errno
 from struct import Struct
 
 from pysock.core.errors import err
-from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff, consume_skb
+from pysock.core.skbuff import CHECKSUM_NONE, consume_skb, finished_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
-from pysock.families.inet import ip_cmsg, ip_error, route
+from pysock.core.sockopt_set import SOCK_TX_TSTAMP
+from pysock.families.inet import ip_cmsg, ip_error, route, tx_timestamp, zerocopy
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
-from pysock.families.inet.ip_output import build_header_template, df_of, loop_back
+from pysock.families.inet.ip_fragment import df_of, may_fragment, socket_mtu
+from pysock.families.inet.ip_output import build_header_template, finish_output, loop_back
 from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
-from pysock.uapi.in_ import IP_PMTUDISC_DO, IPPROTO_UDP
-from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB
+from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_ZEROCOPY
 from pysock.uapi.tcp import TCP_ESTABLISHED
+from pysock.wire.ipv4 import DF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +47,10 @@ if TYPE_CHECKING:
 _pack = Struct("!HH4sH12sHH").pack
 _HEADERS = 28
 _IP_HEADER = 20
+_CHECK = 6  # where the checksum is in UDP's
 MAX_PAYLOAD = 0xFFFF - _HEADERS
 _FLOW_LIMIT = 1024
-_SPECIAL = SOCK_NO_CHECK | SOCK_DONTROUTE
+_SPECIAL = SOCK_NO_CHECK | SOCK_DONTROUTE | SOCK_TX_TSTAMP
 _PLAIN = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM
 
 
@@ -65,27 +69,23 @@ def sendmsg(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
         return _sendmsg_slow(sk, data, flags, msg)
     generation, oif, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
     n = len(data)
-    if n > limit or generation != sk.inet.fib.generation or oif != sk.bound_dev_if or not rt.loopback:
+    if n > limit or generation != sk.inet.fib.generation or oif != sk.bound_dev_if:
         return _sendmsg_slow(sk, data, flags, msg)
+    if not rt.loopback:
+        if sk.wmem_alloc >= sk.sndbuf:
+            return _sendmsg_slow(sk, data, flags, msg)
+        if flags & MSG_CONFIRM:
+            _confirm(rt)
+        _transmit(sk, flow, data)
+        return n
     if sk.dport:
         ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
     else:
         ident = 0
     length = n + _HEADERS
     check = 0xFFFF - (ip_sum + length + ident) % 0xFFFF
-    skb = SkBuff(
-        front + _pack(length, ident, middle, check, names, n + 8, (udp_sum + n) % 0xFFFF),
-        0,
-        offset + length,
-        n,
-        (data,) if n else (),
-    )
-    skb.ip_summed = CHECKSUM_PARTIAL
-    skb.csum_offset = 6
-    skb.network_header = offset
-    skb.transport_header = offset + _IP_HEADER
-    skb.protocol = ETH_P_IP
-    skb.dev = rt.dev
+    head = front + _pack(length, ident, middle, check, names, n + 8, (udp_sum + n) % 0xFFFF)
+    skb = finished_skb(head, offset, offset + _IP_HEADER, n, (data,) if n else (), ETH_P_IP, rt.dev, _CHECK)
     table = sk.table
     table.ip_mib.OutRequests += 1
     result = rt.xmit(skb)
@@ -111,10 +111,11 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
     total = n + sum(map(len, pieces))
     if total > flow[2]:
         rt = flow[-1]
-        if total <= MAX_PAYLOAD and sk.pmtudisc != IP_PMTUDISC_DO:
-            sk.table.ip_mib.FragFails += 1  # it should be fragmented, which is not supported yet
-        ip_error.local_error(sk, errno.EMSGSIZE, rt.mtu, rt.daddr, int.from_bytes(flow[5][10:], "big"))
-        raise err(errno.EMSGSIZE)
+        if total > MAX_PAYLOAD or not may_fragment(sk):
+            ip_error.local_error(
+                sk, errno.EMSGSIZE, socket_mtu(sk, rt), rt.daddr, int.from_bytes(flow[5][10:], "big")
+            )
+            raise err(errno.EMSGSIZE)
     if sk.err:
         raise err(sk.take_error())
     if sk.shutdown & SEND_SHUTDOWN:
@@ -125,9 +126,19 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         sk.flows.clear()
         return n
     sk.corked = None
+    if flags & MSG_CONFIRM:
+        _confirm(flow[-1])
     wait_for_room(sk, flags)
     _transmit(sk, flow, b"".join(pieces) if len(pieces) > 1 else data)
+    if flags & MSG_ZEROCOPY and n:
+        zerocopy.completed(sk)
     return n
+
+
+def _confirm(rt: Rtable) -> None:
+    """MSG_CONFIRM: the program had an answer from there (dst_confirm_neigh)."""
+    if rt.neigh is not None:
+        rt.neigh.confirm()
 
 
 def push_pending(sk: UdpSock) -> None:
@@ -151,7 +162,7 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         daddr, dport = sk.daddr, sk.dport
     else:
         raise err(errno.EDESTADDRREQ)
-    special = False
+    special = sk.table.coverage is not None
     if msg is not None and msg.control:
         ip_cmsg.parse_send(msg.control, params)
         special = True
@@ -163,9 +174,6 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         special = True
         if rt.gateway is not None:
             raise err(errno.ENETUNREACH)
-    if rt.hh is None:
-        sk.inet.mibs.ip.OutDiscards += 1
-        raise err(errno.EHOSTUNREACH)
     if not (special or sk.cork or sk.shutdown or rt.type in (RTN_BROADCAST, RTN_MULTICAST)) and flow[4][0]:
         if len(sk.flows) >= _FLOW_LIMIT:
             sk.flows.clear()
@@ -193,37 +201,48 @@ def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams)
     if params.ttl >= 0:
         ttl = params.ttl
     tos = params.tos if params.tos >= 0 else sk.tos
-    first, middle, addresses, ip_sum = build_header_template(IPPROTO_UDP, tos, ttl, df_of(sk), rt.saddr, rt.daddr)
+    first, middle, addresses, ip_sum = build_header_template(sk.protocol, tos, ttl, df_of(sk, rt), rt.saddr, rt.daddr)
     names = addresses + sk.sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
     # The pseudo header (RFC 768) less the payload's length; UDP's own 8 bytes are in.
-    udp_sum = int.from_bytes(addresses, "big") % 0xFFFF + IPPROTO_UDP + 8
+    udp_sum = int.from_bytes(addresses, "big") % 0xFFFF + sk.protocol + 8
     hh = rt.hh or b""
-    limit = min(MAX_PAYLOAD, rt.mtu - _HEADERS)
+    limit = min(MAX_PAYLOAD, socket_mtu(sk, rt) - _HEADERS)
     return rt.generation, sk.bound_dev_if, limit, hh + first, middle, names, ip_sum, udp_sum, len(hh), rt
 
 
 def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     """What the fast path of `sendmsg` does, with every option."""
-    _, _, _, front, middle, names, ip_sum, udp_sum, offset, rt = flow
+    _, _, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
     n = len(data)
     length = n + _HEADERS
+    direct = n <= limit
+    if not direct and middle[0]:  # to be cut: DF is for datagrams that fit
+        middle = b"\0" + middle[1:]
+        ip_sum += 0xFFFF - (DF % 0xFFFF)
     if not middle[0]:
         ident = sk.inet.ids.getrandbits(16)  # it may be fragmented on its way
     elif sk.dport:
         ident = sk.ip_id = (sk.ip_id + 1) & 0xFFFF
     else:
         ident = 0
-    no_check = sk.flags & SOCK_NO_CHECK
+    coverage = sk.table.coverage
+    no_check = coverage is None and sk.flags & SOCK_NO_CHECK
     check = 0xFFFF - (ip_sum + length + ident) % 0xFFFF
     udp_check = 0 if no_check else (udp_sum + n) % 0xFFFF
+    hh = rt.hh  # not the flow's: a neighbour may have moved since
+    if hh is not None and direct:
+        front = hh + front[offset:]
+        offset = len(hh)
+    else:
+        direct = False
+        front = front[offset:]
+        offset = 0
     head = front + _pack(length, ident, middle, check, names, n + 8, udp_check)
-    skb = SkBuff(head, 0, offset + length, n, (data,) if n else ())
-    skb.ip_summed = CHECKSUM_NONE if no_check else CHECKSUM_PARTIAL
-    skb.csum_offset = 6
-    skb.network_header = offset
-    skb.transport_header = offset + _IP_HEADER
-    skb.protocol = ETH_P_IP
-    skb.dev = rt.dev
+    skb = finished_skb(head, offset, offset + _IP_HEADER, n, (data,) if n else (), ETH_P_IP, rt.dev, _CHECK)
+    if coverage is not None:
+        coverage.finish(sk, skb, offset + _IP_HEADER)
+    elif no_check:
+        skb.ip_summed = CHECKSUM_NONE
     if sk.priority:
         skb.priority = sk.priority
     if sk.mark:
@@ -234,8 +253,10 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
             consume_skb(skb)
             return
         charge_send(sk, skb)
+    if sk.flags & SOCK_TX_TSTAMP:
+        tx_timestamp.sent(sk, bytes(skb.head), data)
     sk.table.ip_mib.OutRequests += 1
-    result = rt.xmit(skb)
+    result = rt.xmit(skb) if direct else finish_output(sk.inet, rt, skb, socket_mtu(sk, rt))
     if result:
         _count_failure(sk, result)
     else:

@@ -1,11 +1,13 @@
 """UdpTable: who has which UDP port in one namespace, and whose an incoming datagram is (udp_lib_get_port,
-__udp4_lib_lookup).
+__udp4_lib_lookup, __udp6_lib_lookup).
 
-Three indexes of the same sockets:
+Three indexes of the same sockets, of both families, whose keys differ in length:
 
 * ``by_port``: local port -> everybody on it, oldest first. Decides who may bind.
-* ``connected``: the 12 address and port bytes of an incoming header -> the sockets connected to just that peer.
-* ``bound``: the 6 bytes of a local address (or any) and port -> the unconnected sockets there, newest first.
+* ``connected``: the 12 (IPv6: 36) address and port bytes of an incoming header -> the sockets connected to just that
+  peer.
+* ``bound``: the 6 (18) bytes of a local address (or any) and port -> the unconnected sockets there, newest first. A
+  dual-stack socket, bound to ``::``, stands there twice.
 
 A connected socket beats an unconnected one, one bound to our address beats one bound to any, one bound to the device
 beats one that is not; among equals the newest wins, unless they share the port by SO_REUSEPORT: then a hash of the flow
@@ -21,15 +23,19 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
+from pysock.families.inet import reuseport
 from pysock.families.inet.addr import ANY, host_text
+from pysock.families.inet.v6part import ANY6, same_address, takes_v4, takes_v6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pysock.core.mibs import UdpMib
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet
     from pysock.families.inet.udp import UdpSock
+    from pysock.families.inet.udplite import Coverage
 
     #: The socket, and the device and FIB generation it was found with.
     EarlyEntry = tuple[UdpSock, NetDevice, int]
@@ -39,13 +45,33 @@ _HASH_MULTIPLIER = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: Knuth's multiplic
 
 
 class UdpTable:
-    """The sockets of one namespace. See the module docstring."""
+    """The sockets of one namespace. See the module docstring.
 
-    __slots__ = ("_ports", "_secret", "bound", "by_port", "connected", "early", "inet", "ip_mib", "mib", "names")
+    ``protocol`` is "udp" or "udplite", whose sockets have a table of their own, with a ``coverage`` that says what is
+    different about their checksums. ``mib6`` are the counters of what goes over IPv6; inet6 puts them there.
+    """
 
-    def __init__(self, inet: InetNet) -> None:
+    __slots__ = (
+        "_secret",
+        "bound",
+        "by_port",
+        "connected",
+        "coverage",
+        "early",
+        "inet",
+        "ip_mib",
+        "mib",
+        "mib6",
+        "names",
+        "protocol",
+    )
+
+    def __init__(self, inet: InetNet, protocol: str, mib: UdpMib, coverage: Coverage | None = None) -> None:
         self.inet = inet
-        self.mib = inet.mibs.udp
+        self.protocol = protocol
+        self.coverage = coverage
+        self.mib = mib
+        self.mib6: UdpMib
         self.ip_mib = inet.mibs.ip
         self.by_port: dict[int, list[UdpSock]] = {}
         self.connected: dict[bytes, list[UdpSock]] = {}
@@ -53,8 +79,7 @@ class UdpTable:
         self.early: dict[bytes, EarlyEntry] = {}
         #: The 12 bytes of a flow -> its sender's (host, port); translations only, so never stale.
         self.names: dict[bytes, tuple[str, int]] = {}
-        self._ports = inet.kernel.random("udp.ports")
-        self._secret = inet.kernel.random("udp.hash").getrandbits(64)
+        self._secret = -1  # not drawn yet
 
     # -- being found ---------------------------------------------------------------------------------------
 
@@ -65,7 +90,10 @@ class UdpTable:
         if sk.dport:
             self.connected.setdefault(_flow_key(sk), []).insert(0, sk)
         else:
-            self.bound.setdefault(sk.rcv_saddr + sk.sport.to_bytes(2, "big"), []).insert(0, sk)
+            for key in _bound_keys(sk):
+                self.bound.setdefault(key, []).insert(0, sk)
+            if sk.reuseport:
+                reuseport.join(sk, self.group_of(sk))
 
     def unhash(self, sk: UdpSock) -> None:
         """The opposite; harmless when it was not hashed."""
@@ -77,7 +105,8 @@ class UdpTable:
         if sk.dport:
             _drop(self.connected, _flow_key(sk), sk)
         else:
-            _drop(self.bound, sk.rcv_saddr + sk.sport.to_bytes(2, "big"), sk)
+            for key in _bound_keys(sk):
+                _drop(self.bound, key, sk)
 
     # -- binding -------------------------------------------------------------------------------------------
 
@@ -93,7 +122,7 @@ class UdpTable:
     def _choose(self, sk: UdpSock) -> int:
         low, high = self.inet.local_port_range
         count = high - low + 1
-        start = self._ports.randrange(count)
+        start = self.inet.kernel.random(self.protocol + ".ports").randrange(count)
         by_port = self.by_port
         for i in range(count):
             port = low + (start + i) % count
@@ -111,7 +140,7 @@ class UdpTable:
             if (
                 (other.reuse and sk.reuse)
                 or (other.bound_dev_if and sk.bound_dev_if and other.bound_dev_if != sk.bound_dev_if)
-                or (other.rcv_saddr != sk.rcv_saddr and ANY not in (other.rcv_saddr, sk.rcv_saddr))
+                or not same_address(sk, other)
             ):
                 continue
             if other.reuseport and sk.reuseport and other.creds.uid == sk.creds.uid:
@@ -122,7 +151,7 @@ class UdpTable:
     # -- finding -------------------------------------------------------------------------------------------
 
     def lookup(self, key: bytes, ifindex: int) -> UdpSock | None:
-        """Whose a datagram with these 12 bytes (source, destination, source port, destination port) is.
+        """Whose a datagram with these 12 or 36 bytes (source, destination, source port, destination port) is.
 
         ``ifindex`` is where it came in; 0 matches sockets of every device.
         """
@@ -130,19 +159,22 @@ class UdpTable:
         sk = self._best(found, key, ifindex) if found else None
         if sk is None:
             bound = self.bound
-            port = key[10:]
-            found = bound.get(key[4:8] + port)
+            v4 = len(key) == 12
+            port = key[-2:]
+            found = bound.get((key[4:8] if v4 else key[16:32]) + port)
             if found:
                 sk = self._best(found, key, ifindex)
             if sk is None:
-                found = bound.get(ANY + port)
+                found = bound.get((ANY if v4 else ANY6) + port)
                 if found:
                     sk = self._best(found, key, ifindex)
         return sk
 
     def remember(self, key: bytes, sk: UdpSock, dev: NetDevice) -> None:
         """Let the next datagram of this flow find ``sk`` at once, if nobody else on its port could ever win."""
-        if sk.bound_dev_if or (len(self.by_port[sk.sport]) > 1 and self.connected.get(key) != [sk]):
+        if sk.bound_dev_if or sk.filter is not None:
+            return
+        if len(self.by_port[sk.sport]) > 1 and self.connected.get(key) != [sk]:
             return
         early = self.early
         if len(early) >= _EARLY_LIMIT:
@@ -154,7 +186,7 @@ class UdpTable:
         for sk in found:
             dev = sk.bound_dev_if
             if not dev:
-                if best is None:
+                if best is None or (best.pinet6 is not None and sk.pinet6 is None):  # IPv4's own before dual-stack
                     best = sk
             elif not ifindex or dev == ifindex:
                 best = sk
@@ -168,10 +200,20 @@ class UdpTable:
         group = [
             sk
             for sk in reversed(found)
-            if sk.reuseport and sk.bound_dev_if == best.bound_dev_if and sk.creds.uid == best.creds.uid
+            if sk.reuseport
+            and sk.bound_dev_if == best.bound_dev_if
+            and sk.creds.uid == best.creds.uid
+            and sk.family == best.family
         ]
+        if self._secret < 0:
+            self._secret = self.inet.kernel.random(self.protocol + ".hash").getrandbits(64)
         mixed = ((int.from_bytes(key, "big") ^ self._secret) % 0xFFFFFFFFFFFFFFC5) * _HASH_MULTIPLIER
         return group[(mixed >> 32 & 0xFFFFFFFF) * len(group) >> 32]
+
+    def group_of(self, sk: UdpSock) -> list[UdpSock]:
+        """The SO_REUSEPORT group of ``sk``, the oldest member first."""
+        owners = self.by_port.get(sk.sport, ())
+        return [other for other in owners if not other.dport and reuseport.same_group(sk, other)]
 
     def listeners(self, key: bytes, ifindex: int) -> list[UdpSock]:
         """Everybody on the port whom a broadcast or multicast datagram concerns (__udp_is_mcast_sock)."""
@@ -180,7 +222,8 @@ class UdpTable:
         return [
             sk
             for sk in self.by_port.get(int.from_bytes(key[10:], "big"), ())
-            if sk.rcv_saddr in (ANY, daddr)
+            if takes_v4(sk)
+            and sk.rcv_saddr in (ANY, daddr)
             and sk.daddr in (ANY, saddr)
             and sk.dport in (0, sport)
             and (not sk.bound_dev_if or sk.bound_dev_if == ifindex)
@@ -198,7 +241,22 @@ class UdpTable:
 
 
 def _flow_key(sk: UdpSock) -> bytes:
-    return sk.daddr + sk.rcv_saddr + sk.dport.to_bytes(2, "big") + sk.sport.to_bytes(2, "big")
+    ports = sk.dport.to_bytes(2, "big") + sk.sport.to_bytes(2, "big")
+    part = sk.pinet6
+    if part is not None and takes_v6(sk):
+        return part.daddr + part.rcv_saddr + ports
+    return sk.daddr + sk.rcv_saddr + ports
+
+
+def _bound_keys(sk: UdpSock) -> list[bytes]:
+    port = sk.sport.to_bytes(2, "big")
+    part = sk.pinet6
+    if part is None:
+        return [sk.rcv_saddr + port]
+    keys = [sk.rcv_saddr + port] if takes_v4(sk) else []
+    if takes_v6(sk):
+        keys.append(part.rcv_saddr + port)
+    return keys
 
 
 def _drop(index: dict[Any, list[UdpSock]], key: int | bytes, sk: UdpSock) -> None:

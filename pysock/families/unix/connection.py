@@ -11,16 +11,24 @@ import errno
 from collections import deque
 
 from pysock.core.errors import err
-from pysock.core.sock import RCV_SHUTDOWN, SOCK_PASSCRED, SS_CONNECTED
+from pysock.core.sock import RCV_SHUTDOWN, SS_CONNECTED
+from pysock.core.sockopt_set import SOCK_NO_RIGHTS, SOCK_PASSSEC
 from pysock.families.unix.address import parse_target
 from pysock.families.unix.ops import UnixOps
+from pysock.families.unix.scm import SOCK_PASS
 from pysock.families.unix.unix_sock import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, UnixSock, sk_of
 from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.uapi.socket import SOMAXCONN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from pysock.core.sock import Address, Socket
+
+
+#: What a connection has from its listener (unix_accept: sk_scm_recv_flags).
+_INHERITED: Final = SOCK_PASS | SOCK_PASSSEC | SOCK_NO_RIGHTS
 
 
 class UnixConnectionOps(UnixOps):
@@ -50,7 +58,7 @@ class UnixConnectionOps(UnixOps):
         """
         sk = sk_of(sock)
         name = parse_target(addr)
-        if sk.flags & SOCK_PASSCRED:
+        if sk.flags & SOCK_PASS:
             sk.unix.autobind(sk)
         deadline = -1
         while True:
@@ -68,7 +76,7 @@ class UnixConnectionOps(UnixOps):
             raise err(errno.EISCONN if sk.state == TCP_ESTABLISHED else errno.EINVAL)
         child = UnixSock(listener.net, sk.type, listener.creds)
         child.name = listener.name  # but not its key: lookups go on to find the listener
-        child.flags |= listener.flags & SOCK_PASSCRED
+        child.flags |= listener.flags & _INHERITED
         child.peer_cred = sk.creds
         child.peer = sk
         child.state = TCP_ESTABLISHED

@@ -13,17 +13,26 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
-from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUTDOWN_MASK, SOCK_DEAD, SOCK_PASSCRED, WAKE_WRITABLE
+from pysock.core.skbuff import SkBuff
+from pysock.core.sock import (
+    RCV_SHUTDOWN,
+    SEND_SHUTDOWN,
+    SHUTDOWN_MASK,
+    SOCK_DEAD,
+    SOCK_TIMESTAMP,
+    WAKE_WRITABLE,
+)
+from pysock.core.sock_cmsg import receive_timestamp
+from pysock.core.sockopt_set import SOCK_NO_RIGHTS, SOCK_PEEK_OFF, peek_forward
 from pysock.families.unix.address import parse_target
 from pysock.families.unix.ops import POLL_READABLE, POLL_WRITABLE, UnixOps
-from pysock.families.unix.scm import Message, recv_scm, send_scm, ucred
+from pysock.families.unix.scm import SOCK_PASS, Message, StampedMessage, attach, detach, recv_scm, send_scm, ucred
 from pysock.families.unix.unix_sock import (
     TCP_CLOSE,
     TCP_ESTABLISHED,
     TCP_LISTEN,
     UnixSock,
     message_charge,
-    purge_inbox,
     settle,
     sk_of,
 )
@@ -33,9 +42,14 @@ from pysock.uapi.socket import MSG_OOB, MSG_PEEK, MSG_TRUNC, SOCK_SEQPACKET
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from pysock.core.sock import Address, MsgHdr, PollTable, Socket
     from pysock.families.unix.scm import OpenFile
+
+
+#: A socket with one of these wants more than bytes, or to see them in another way.
+_EXTRAS: Final = SOCK_PASS | SOCK_TIMESTAMP | SOCK_PEEK_OFF
 
 
 class UnixDgramOps(UnixOps):
@@ -53,7 +67,7 @@ class UnixDgramOps(UnixOps):
         other: UnixSock | None = None
         if addr is not None:
             name = parse_target(addr)
-            if sk.flags & SOCK_PASSCRED:
+            if sk.flags & SOCK_PASS:
                 sk.unix.autobind(sk)
             other = sk.unix.find(name, sk.type)
             if not may_send(sk, other):
@@ -105,7 +119,7 @@ def send_message(sk: UnixSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
             name = parse_target(msg.name)
     if not name and sk.peer is None:
         raise err(errno.ENOTCONN)
-    if sk.flags & SOCK_PASSCRED:
+    if sk.flags & SOCK_PASS:
         sk.unix.autobind(sk)
     size = len(data)
     if size > sk.sndbuf - 32:
@@ -116,12 +130,31 @@ def send_message(sk: UnixSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
     if other is None or other.peer is not sk or (other.flags & SOCK_DEAD) or (other.shutdown & RCV_SHUTDOWN):
         # Not a pair of connected sockets in good health: look closer, perhaps wait.
         other = _receiver(sk, other, name, flags)
-    if (sk.flags | other.flags) & SOCK_PASSCRED:
-        creds = creds or ucred(sk.creds)
-    other.post(Message(data, message_charge(size), sk, files, creds))
-    if files and msg is not None:
-        msg.files = ()
+    if other.filter is not None:
+        passed = other.filter(SkBuff(data, 0, size))
+        if not passed:
+            return size  # dropped, and nobody is told
+        data = data[:passed]
+    if files or creds or (sk.flags | other.flags) & _EXTRAS:
+        other.post(_with_extras(sk, other, data, msg, creds))
+    else:
+        other.post(Message(data, message_charge(size), sk))
     return size
+
+
+def _with_extras(sk: UnixSock, other: UnixSock, data: bytes, msg: MsgHdr | None, creds: bytes) -> Message:
+    """A message that carries more than bytes, or may have to."""
+    files: Sequence[OpenFile] = () if msg is None else msg.files
+    if files and other.flags & SOCK_NO_RIGHTS:
+        raise err(errno.EPERM)
+    if (sk.flags | other.flags) & SOCK_PASS:
+        creds = creds or ucred(sk.creds)
+    kind = StampedMessage if other.flags & SOCK_TIMESTAMP else Message
+    message = kind(data, message_charge(len(data)), sk, files, creds)
+    if files and msg is not None:
+        attach(message)
+        msg.files = ()
+    return message
 
 
 def _receiver(sk: UnixSock, other: UnixSock | None, name: bytes, flags: int) -> UnixSock:
@@ -163,11 +196,17 @@ def receive_message(sk: UnixSock, size: int, flags: int, msg: MsgHdr | None) -> 
         sk.raise_error()
     inbox = sk.inbox
     if not inbox:
-        if not _wait_for_message(sk, flags):
+        if not _wait_for_message(sk, flags, 0):
             return b""
         inbox = sk.inbox
         assert inbox
     message = inbox[0]
+    if message.files or sk.flags & _EXTRAS:
+        if sk.flags & SOCK_PEEK_OFF:
+            return _receive_at_offset(sk, size, flags, msg)
+        if not flags & MSG_PEEK:
+            _take(sk, message)
+        return _hand_over(sk, message, message.data, size, flags, msg)
     if not flags & MSG_PEEK:
         del inbox[0]
         settle(message)
@@ -178,17 +217,67 @@ def receive_message(sk: UnixSock, size: int, flags: int, msg: MsgHdr | None) -> 
         msg.name = message.sender.name or None
         if len(data) > size:
             msg.flags |= MSG_TRUNC
-    if message.files or sk.flags & SOCK_PASSCRED:
-        recv_scm(sk, msg, message.files, message.creds, flags)
     return data if len(data) <= size or flags & MSG_TRUNC else data[:size]
 
 
-def _wait_for_message(sk: UnixSock, flags: int) -> bool:
-    """Sleep until there is a message. False at the end of file, which only a record connection has when it
-    would not block (__skb_wait_for_more_packets).
+def _take(sk: UnixSock, message: Message) -> None:
+    """``message`` is the first one, and read."""
+    assert sk.inbox is not None
+    del sk.inbox[0]
+    settle(message)
+    sk.room_made()
+
+
+def _hand_over(sk: UnixSock, message: Message, data: bytes, size: int, flags: int, msg: MsgHdr | None) -> bytes:
+    """What a receive returns of ``message``, whose ``data`` may be a part: with all that came beside it."""
+    if msg is not None:
+        msg.name = message.sender.name or None
+        if len(data) > size:
+            msg.flags |= MSG_TRUNC
+        if sk.flags & SOCK_TIMESTAMP and msg.controllen:
+            receive_timestamp(sk, message.tstamp if isinstance(message, StampedMessage) else 0, msg)
+    files = message.files
+    if files and not flags & MSG_PEEK:
+        detach(message)
+    if files or sk.flags & SOCK_PASS:
+        recv_scm(sk, msg, files, message.creds, flags)
+    return data if len(data) <= size or flags & MSG_TRUNC else data[:size]
+
+
+def _receive_at_offset(sk: UnixSock, size: int, flags: int, msg: MsgHdr | None) -> bytes:
+    """A receive under SO_PEEK_OFF: MSG_PEEK looks behind what it has shown before, anything else moves the offset
+    back (__skb_try_recv_from_queue).
+    """
+    if not flags & MSG_PEEK:
+        assert sk.inbox
+        message = sk.inbox[0]
+        _take(sk, message)
+        peek_forward(sk, -len(message.data))
+        return _hand_over(sk, message, message.data, size, flags, msg)
+    while True:
+        assert sk.ext is not None
+        assert sk.inbox is not None
+        offset = max(sk.ext.peek_off, 0)
+        for message in sk.inbox:
+            length = len(message.data)
+            if offset >= length and (offset or message.consumed):
+                offset -= length
+                continue
+            if not length:
+                message.consumed = 1
+            data = message.data[offset:] if offset else message.data
+            peek_forward(sk, min(len(data), size))
+            return _hand_over(sk, message, data, size, flags, msg)
+        if not _wait_for_message(sk, flags, len(sk.inbox)):
+            return b""
+
+
+def _wait_for_message(sk: UnixSock, flags: int, seen: int) -> bool:
+    """Sleep until there are more than ``seen`` messages. False at the end of file, which only a record connection has
+    when it would not block (__skb_wait_for_more_packets).
     """
     deadline = sk.rcv_deadline(flags)
-    while not sk.inbox:
+    while len(sk.inbox or ()) <= seen:
         over = sk.shutdown & RCV_SHUTDOWN
         if over and (deadline or sk.type == SOCK_SEQPACKET):
             return False
@@ -237,7 +326,7 @@ def _disconnected(sk: UnixSock, old: UnixSock) -> None:
     to ``sk`` hears of it.
     """
     if sk.inbox:
-        purge_inbox(sk)
+        sk.purge_inbox()
         sk.room_made()
         if not old.flags & SOCK_DEAD and old.peer is sk:
             old.set_error(errno.ECONNRESET)

@@ -16,8 +16,10 @@ from pysock.core.sock import (
     ProtoOps,
 )
 from pysock.families.unix.address import parse_address
+from pysock.families.unix.stream_read import at_mark, bytes_queued
+from pysock.families.unix.unix_net import open_node
 from pysock.families.unix.unix_sock import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, UnixSock, release_sock, sk_of
-from pysock.uapi.ioctl import SIOCINQ, SIOCOUTQ
+from pysock.uapi.ioctl import SIOCATMARK, SIOCINQ, SIOCOUTQ, SIOCUNIXFILE
 from pysock.uapi.poll import (
     EPOLLERR,
     EPOLLHUP,
@@ -124,13 +126,18 @@ class UnixOps(ProtoOps):
 
     def ioctl(self, sock: Socket, cmd: int, arg: bytes | int) -> bytes | int:
         """SIOCINQ (FIONREAD): bytes to read, of a datagram socket those of the next message; EINVAL for a
-        listener. SIOCOUTQ: bytes of buffer under way. An int, or packed into the caller's buffer.
+        listener. SIOCOUTQ: bytes of buffer under way. SIOCATMARK: whether the urgent byte is next. An int, or packed
+        into the caller's buffer. SIOCUNIXFILE: a real descriptor of the node (O_PATH), always an int.
         """
         sk = sk_of(sock)
+        if cmd == SIOCUNIXFILE:
+            return open_node(sk)
         if cmd == SIOCINQ:
             value = self._inq(sk)
         elif cmd == SIOCOUTQ:
             value = sk.wmem_alloc
+        elif cmd == SIOCATMARK:
+            value = int(at_mark(sk))
         else:
             raise err(errno.ENOTTY)
         return value if isinstance(arg, int) else value.to_bytes(4, "little") + arg[4:]
@@ -142,4 +149,4 @@ class UnixOps(ProtoOps):
             return 0
         if sk.type == SOCK_DGRAM:
             return len(sk.inbox[0].data)
-        return sum(len(message.data) - message.consumed for message in sk.inbox)
+        return bytes_queued(sk)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pluggy
 
 from pysock.families.unix.af_unix import UnixFamily
+from pysock.families.unix.proc import proc_unix
 from pysock.families.unix.unix_net import UnixNet
 
 TYPE_CHECKING = False
@@ -24,4 +27,6 @@ def pysock_register_families(register: Callable[[NetProtoFamily], None]) -> None
 
 @hookimpl
 def pysock_net_init(net: Net) -> None:
-    net.set(UnixNet(net))
+    unix = UnixNet(net)
+    net.set(unix)
+    net.proc["net/unix"] = partial(proc_unix, unix)

@@ -1,13 +1,11 @@
-"""SOCK_STREAM: bytes. Every send is one Message, large ones are several; receives cut and join them.
-
-A receive joins messages until the caller's buffer is full or the inbox is empty, but
-
-* it ends with the message whose files it delivers, so that files stay beside the bytes they were sent with;
-* under SO_PASSCRED it does not join messages of different senders.
+"""SOCK_STREAM: bytes. Every send is one Message, large ones are several; receives cut and join them (stream_read.py).
 
 The common case, one message that fits the caller's buffer, returns the very object that was sent.
 
-Linux: unix_stream_sendmsg(), unix_stream_read_generic().
+MSG_OOB sends the last byte of its data as a Message of its own, and `UnixSock.oob` of the receiver points at it until
+it is read. There is one urgent byte at a time: what an older one was stays in line as an ordinary byte.
+
+Linux: unix_stream_sendmsg(), queue_oob(), unix_stream_recvmsg().
 """
 
 from __future__ import annotations
@@ -16,18 +14,24 @@ import errno
 
 from pysock.core.errors import err
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_DEAD, SOCK_PASSCRED
+from pysock.core.sockopt_set import SOCK_NO_RIGHTS, SOCK_PASSPIDFD, SOCK_PEEK_OFF
 from pysock.families.unix.connection import UnixConnectionOps
-from pysock.families.unix.scm import UCRED_UNSET, Message, discard, recv_scm, send_scm, ucred
-from pysock.families.unix.unix_sock import TCP_ESTABLISHED, message_charge, settle
-from pysock.uapi.socket import MSG_OOB, MSG_PEEK, MSG_WAITALL
+from pysock.families.unix.scm import SOCK_PASS, Message, attach, discard, send_scm, ucred
+from pysock.families.unix.stream_read import SOCK_CAREFUL, receive, set_inq
+from pysock.families.unix.unix_sock import TCP_ESTABLISHED, UnixSock, message_charge, settle, sk_of
+from pysock.uapi.poll import EPOLLPRI
+from pysock.uapi.socket import MSG_OOB, MSG_PEEK, MSG_WAITALL, SO_INQ, SOL_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
-    from pysock.core.sock import MsgHdr, Socket
+    from pysock.core.sock import MsgHdr, PollTable, Socket
     from pysock.families.unix.scm import OpenFile
-    from pysock.families.unix.unix_sock import UnixSock
+
+#: A receiver with one of these wants more than bytes.
+_NOT_PLAIN: Final = SOCK_PASSCRED | SOCK_PASSPIDFD | SOCK_PEEK_OFF | SOCK_CAREFUL
 
 
 class UnixStreamOps(UnixConnectionOps):
@@ -35,14 +39,23 @@ class UnixStreamOps(UnixConnectionOps):
 
     __slots__ = ()
 
+    def poll(self, sock: Socket, table: PollTable | None) -> int:
+        mask = UnixConnectionOps.poll(self, sock, table)
+        return mask if sock.sk.oob is None else mask | EPOLLPRI  # type: ignore[attr-defined]  # create() made it
+
+    def setsockopt(self, sock: Socket, level: int, optname: int, value: bytes) -> None:
+        """SO_INQ, which is the family's own; EOPNOTSUPP at other levels (unix_setsockopt)."""
+        if level != SOL_SOCKET or optname != SO_INQ:
+            raise err(errno.EOPNOTSUPP)
+        set_inq(sk_of(sock), value)
+
     def sendmsg(self, sock: Socket, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
         """Send ``data``; how many bytes of it were taken, which is all unless it would block or fails midway.
 
-        ENOTCONN; EISCONN or EOPNOTSUPP when a name is given; EPIPE once either side has shut down; EAGAIN.
+        ENOTCONN; EISCONN or EOPNOTSUPP when a name is given; EPIPE once either side has shut down; EAGAIN;
+        EOPNOTSUPP for MSG_OOB without a byte; EPERM for files that the receiver refuses (SO_PASSRIGHTS).
         """
         sk: UnixSock = sock.sk  # type: ignore[assignment]  # create() made it; this is the hot path
-        if flags & MSG_OOB:
-            raise err(errno.EOPNOTSUPP)
         files: Sequence[OpenFile] = ()
         creds = b""
         if msg is not None:
@@ -54,22 +67,30 @@ class UnixStreamOps(UnixConnectionOps):
             raise err(errno.ENOTCONN)
         if sk.shutdown & SEND_SHUTDOWN or peer.shutdown & RCV_SHUTDOWN:
             raise err(errno.EPIPE)
-        if (sk.flags | peer.flags) & SOCK_PASSCRED:
+        if (sk.flags | peer.flags) & SOCK_PASS:
             creds = creds or ucred(sk.creds)
         size = len(data)
-        if sk.wmem_alloc < sk.sndbuf and size <= (sk.sndbuf >> 1) - 64 and not sk.err and size:
+        if (
+            sk.wmem_alloc < sk.sndbuf
+            and size <= (sk.sndbuf >> 1) - 64
+            and not (sk.err or flags & MSG_OOB or files)
+            and size
+        ):
             # The common case: it goes as it is, in one piece.
-            peer.post(Message(data, message_charge(size), sk, files, creds))
-            if files and msg is not None:
-                msg.files = ()
+            peer.post(Message(data, message_charge(size), sk, (), creds))
             return size
         return self._send_pieces(sk, peer, data, flags, msg, creds)
 
     def _send_pieces(
         self, sk: UnixSock, peer: UnixSock, data: bytes, flags: int, msg: MsgHdr | None, creds: bytes
     ) -> int:
-        """Send in pieces of at most half the buffer; files go with the first one, and nowhere without bytes."""
+        """Send in pieces of at most half the buffer; files go with the first one, and nowhere without bytes. The urgent
+        byte is a piece of its own, the last one.
+        """
         size = len(data)
+        urgent = size - 1 if flags & MSG_OOB else size
+        if urgent < 0:
+            raise err(errno.EOPNOTSUPP)
         piece_size = max((sk.sndbuf >> 1) - 64, 1)
         sent = 0
         deadline = sk.snd_deadline(flags)
@@ -78,11 +99,18 @@ class UnixStreamOps(UnixConnectionOps):
                 sk.wait_for_buffer(deadline)
                 if peer.flags & SOCK_DEAD or peer.shutdown & RCV_SHUTDOWN:
                     raise err(errno.EPIPE)
-                piece = data[sent : sent + piece_size]
-                files: Sequence[OpenFile] = ()
-                if msg is not None:
-                    files, msg.files = msg.files, ()
-                peer.post(Message(piece, message_charge(len(piece)), sk, files, creds))
+                files: Sequence[OpenFile] = () if msg is None else msg.files
+                if files and peer.flags & SOCK_NO_RIGHTS:
+                    raise err(errno.EPERM)
+                piece = data[sent : min(sent + piece_size, urgent)] if sent < urgent else data[urgent:]
+                message = Message(piece, message_charge(len(piece)), sk, files, creds)
+                if files and msg is not None:
+                    attach(message)
+                    msg.files = ()
+                if sent == urgent:
+                    peer.oob = message
+                    peer.flags |= SOCK_CAREFUL
+                peer.post(message)
                 sent += len(piece)
         except OSError:
             if not sent:
@@ -95,10 +123,11 @@ class UnixStreamOps(UnixConnectionOps):
     def recvmsg(self, sock: Socket, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
         """Receive 1 to ``size`` bytes (MSG_WAITALL: all of them), b"" at the end.
 
-        EINVAL unless connected; EAGAIN; ECONNRESET when the other side closed without reading all it was sent.
+        EINVAL unless connected, and for MSG_OOB without an urgent byte; EAGAIN; ECONNRESET when the other side closed
+        without reading all it was sent.
         """
         sk: UnixSock = sock.sk  # type: ignore[assignment]  # create() made it; this is the hot path
-        if not (flags & (MSG_PEEK | MSG_OOB) or sk.flags & SOCK_PASSCRED) and msg is None:
+        if not (flags & (MSG_PEEK | MSG_OOB) or sk.flags & _NOT_PLAIN) and msg is None:
             inbox = sk.inbox
             if inbox:
                 message = inbox[0]
@@ -113,102 +142,4 @@ class UnixStreamOps(UnixConnectionOps):
                     del inbox[0]
                     settle(message)
                     return data
-        return self._receive(sk, size, flags, msg)
-
-    def _receive(self, sk: UnixSock, size: int, flags: int, msg: MsgHdr | None) -> bytes:
-        if sk.state != TCP_ESTABLISHED:
-            raise err(errno.EINVAL)
-        if flags & MSG_OOB:
-            raise err(errno.EOPNOTSUPP)
-        target = size if flags & MSG_WAITALL else min(sk.rcvlowat, size)
-        if target < 1:
-            target = 1
-        gather = Gather(sk, size, flags, msg)
-        deadline = -1
-        while not gather.take():
-            if gather.copied >= target:
-                break
-            if sk.err or sk.shutdown & RCV_SHUTDOWN:
-                number = sk.take_error()
-                if number and not gather.copied:
-                    raise err(number)
-                break
-            if deadline < 0:
-                deadline = sk.rcv_deadline(flags)
-            if not deadline:
-                if not gather.copied:
-                    raise err(errno.EAGAIN)
-                break
-            deadline = sk.pause(deadline)
-            if sk.flags & SOCK_DEAD and not gather.copied:
-                raise err(errno.EBADF)
-        return gather.finish()
-
-
-class Gather:
-    """One receive that joins messages: what it has so far, and when it must stop."""
-
-    __slots__ = ("copied", "creds", "files", "flags", "msg", "parts", "room", "sk")
-
-    def __init__(self, sk: UnixSock, size: int, flags: int, msg: MsgHdr | None) -> None:
-        self.sk = sk
-        self.room = size
-        self.flags = flags
-        self.msg = msg
-        self.parts: list[bytes] = []
-        self.copied = 0
-        self.files: Sequence[OpenFile] = ()
-        self.creds = b""
-
-    def take(self) -> bool:
-        """Take what the inbox has. True when that is all that this receive may return."""
-        inbox = self.sk.inbox
-        if not inbox:
-            return False
-        passcred = self.sk.flags & SOCK_PASSCRED
-        if self.flags & MSG_PEEK:
-            for message in inbox:
-                if (passcred and not self._same_sender(message)) or self._copy(message):
-                    break
-            return True
-        while inbox:
-            message = inbox[0]
-            if passcred and not self._same_sender(message):
-                return True
-            stop = self._copy(message)
-            if message.consumed == len(message.data):
-                del inbox[0]
-                settle(message)
-            if stop:
-                return True
-        return False
-
-    def _same_sender(self, message: Message) -> bool:
-        creds = message.creds or UCRED_UNSET
-        if not self.creds:
-            self.creds = creds
-        return creds == self.creds
-
-    def _copy(self, message: Message) -> bool:
-        """Take of one message what fits. True when nothing of the next one may follow."""
-        msg = self.msg
-        if msg is not None and msg.name is None:
-            msg.name = message.sender.name or None
-        data, start = message.data, message.consumed
-        end = min(len(data), start + self.room)
-        self.parts.append(data if end - start == len(data) else data[start:end])
-        self.copied += end - start
-        self.room -= end - start
-        if message.files:
-            self.files = message.files
-        if not self.flags & MSG_PEEK:
-            message.consumed = end
-            message.files = ()
-        return bool(self.files) or not self.room
-
-    def finish(self) -> bytes:
-        """Hand over what came beside the bytes, and the bytes."""
-        if self.files or self.sk.flags & SOCK_PASSCRED:
-            recv_scm(self.sk, self.msg, self.files, self.creds, self.flags)
-        parts = self.parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return receive(sk, size, flags, msg)

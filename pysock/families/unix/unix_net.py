@@ -1,15 +1,13 @@
-"""UnixNet: who is bound to which name, in one network namespace.
+"""UnixNet: who is bound to which name, seen from one network namespace.
 
 * Abstract names belong to the namespace. Each socket type has a name space of its own, as Linux hashes them.
-* A path is a node of the file system that the program sees: bind makes a real S_IFSOCK node, and with it come
-  EEXIST, EACCES, ENOENT and the umask for nothing. Sockets are found by the node's (st_dev, st_ino), so links and
-  relative paths work, and removing the node makes a socket unreachable without closing it.
+* A path is a node of the file system that the program sees, whatever its namespace: bind makes a real S_IFSOCK node,
+  and with it come EEXIST, EACCES, ENOENT and the umask for nothing. Sockets are found by the node's (st_dev, st_ino),
+  so links and relative paths work, and removing the node makes a socket unreachable without closing it. All namespaces
+  of a kernel share the table; two kernels see each other's nodes and find nobody behind them.
 
 A node that was removed frees its inode number, so a new node may bring the same key: it replaces the old socket,
 which nobody can reach any more, anyway.
-
-Differs from Linux: a path binds within one namespace only, so that simulated hosts do not see each other's
-sockets, although they share the file system.
 """
 
 from __future__ import annotations
@@ -18,8 +16,10 @@ import errno
 import os
 from stat import S_IFSOCK, S_ISSOCK
 
+from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
 from pysock.families.unix.address import shape_of
+from pysock.families.unix.garbage import Flight
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 # Taken before anybody patches them.
 _access = os.access
+_close = os.close
+_fstat = os.fstat
 _mknod = os.mknod
+_open = os.open
 _stat = os.stat
 _W_OK = os.W_OK
+_O_NODE = os.O_PATH | os.O_CLOEXEC
 
 #: Permissions of a new node, before the umask.
 NODE_MODE: Final = S_IFSOCK | 0o777
@@ -48,13 +52,19 @@ MAX_DGRAM_QLEN: Final = 10
 
 
 class UnixNet:
-    """The bound sockets of one namespace. ``max_dgram_qlen`` is the sysctl; sockets read it when they are made."""
+    """The sockets of one namespace, oldest first in ``sockets``, by abstract name in ``bound``. ``nodes`` (by node) and
+    ``flight`` (files under way) are the kernel's. ``max_dgram_qlen`` is the sysctl; sockets read it when they are made.
+    """
 
-    __slots__ = ("_last_auto", "bound", "max_dgram_qlen", "net")
+    __slots__ = ("_last_auto", "bound", "flight", "max_dgram_qlen", "net", "nodes", "sockets")
 
     def __init__(self, net: Net) -> None:
         self.net = net
+        self.sockets: dict[UnixSock, None] = {}
         self.bound: dict[Key, UnixSock] = {}
+        sibling = next((other.get(UnixNet) for other in net.kernel.netns if other.has(UnixNet)), None)
+        self.nodes: dict[Key, UnixSock] = {} if sibling is None else sibling.nodes
+        self.flight: Flight = Flight() if sibling is None else sibling.flight
         self.max_dgram_qlen = MAX_DGRAM_QLEN
         self._last_auto = -1
         net.sysctl.register_int("net.unix.max_dgram_qlen", MAX_DGRAM_QLEN, 0, on_change=self._set_max_dgram_qlen)
@@ -96,11 +106,13 @@ class UnixNet:
         key = sk.key
         if key is not None:
             sk.key = None
-            if self.bound.get(key) is sk:
-                del self.bound[key]
+            table = self.nodes if key[0] == "node" else self.bound
+            if table.get(key) is sk:
+                del table[key]
 
     def _insert(self, sk: UnixSock, key: Key, name: bytes) -> None:
-        self.bound[key] = sk
+        table = self.nodes if key[0] == "node" else self.bound
+        table[key] = sk
         sk.key = key
         sk.name = shape_of(name)
 
@@ -133,9 +145,28 @@ class UnixNet:
             raise err(exc.errno or errno.EINVAL) from None
         if not _access(name, _W_OK, effective_ids=True):
             raise err(errno.EACCES)
-        found = self.bound.get(("node", status.st_dev, status.st_ino)) if S_ISSOCK(status.st_mode) else None
+        found = self.nodes.get(("node", status.st_dev, status.st_ino)) if S_ISSOCK(status.st_mode) else None
         if found is None:
             raise err(errno.ECONNREFUSED)
         if found.type != type:
             raise err(errno.EPROTOTYPE)
         return found
+
+
+def open_node(sk: UnixSock) -> int:
+    """SIOCUNIXFILE: a real descriptor (O_PATH) of the node that ``sk`` is bound to. EPERM without CAP_NET_ADMIN,
+    ENOENT when it is bound to none or its name leads elsewhere by now (unix_open_file).
+    """
+    if not sk.creds.capable(CAP_NET_ADMIN):
+        raise err(errno.EPERM)
+    if sk.key is None or sk.key[0] != "node":
+        raise err(errno.ENOENT)
+    try:
+        fd = _open(sk.name, _O_NODE)
+    except OSError as exc:
+        raise err(exc.errno or errno.ENOENT) from None
+    status = _fstat(fd)
+    if ("node", status.st_dev, status.st_ino) != sk.key:
+        _close(fd)
+        raise err(errno.ENOENT)
+    return fd

@@ -23,7 +23,7 @@ from collections import deque
 from pysock.core.errors import err
 from pysock.core.sock import SEND_SHUTDOWN, SHUTDOWN_MASK, SOCK_DEAD, WAKE_WRITABLE, Proto, Sock
 from pysock.core.wait import WaitEntry, WaitQueue
-from pysock.families.unix.scm import Message, discard, ucred
+from pysock.families.unix.scm import Message, detach, discard, ucred
 from pysock.families.unix.unix_net import UnixNet
 from pysock.uapi.socket import AF_UNIX, SOCK_DGRAM
 
@@ -62,13 +62,16 @@ def message_charge(size: int) -> int:
 
 
 class UnixSock(Sock):
-    """``name`` is the shape that getsockname() returns, "" while unnamed; ``key`` its place in UnixNet."""
+    """``name`` is the shape that getsockname() returns, "" while unnamed; ``key`` its place in UnixNet. ``oob`` is the
+    Message in the inbox that holds the urgent byte, while nobody has read it.
+    """
 
     __slots__ = (
         "inbox",
         "key",
         "max_ack_backlog",
         "name",
+        "oob",
         "peer",
         "peer_cred",
         "peer_wait",
@@ -81,11 +84,13 @@ class UnixSock(Sock):
     def __init__(self, net: Net, type: int, creds: Credentials) -> None:
         super().__init__(net, AF_UNIX, type, 0, UNIX_PROTO, creds)
         unix = self.unix = net.get(UnixNet)
+        unix.sockets[self] = None
         self.name: str | bytes = ""
         self.key: Key | None = None
         self.peer: UnixSock | None = None
         self.peer_cred: Credentials | None = None
         self.inbox: deque[Message] | None = None
+        self.oob: Message | None = None
         self.pending: deque[UnixSock] | None = None  # of a listener: connections not yet accepted
         self.max_ack_backlog = unix.max_dgram_qlen  # until listen() says otherwise
         self.peer_wait: WaitQueue | None = None
@@ -109,6 +114,16 @@ class UnixSock(Sock):
         queue = self.wait_queue
         if queue is not None and queue.entries:
             self.data_ready()
+
+    def purge_inbox(self) -> None:
+        """Drop what nobody will read, the files with it."""
+        self.oob = None
+        inbox = self.inbox
+        while inbox:
+            message = inbox.popleft()
+            settle(message)
+            if message.files:
+                discard(self, detach(message))
 
     def writable(self) -> bool:
         """unix_writable()."""
@@ -218,16 +233,6 @@ def settle(message: Message) -> None:
         queue.wake(WAKE_WRITABLE)
 
 
-def purge_inbox(sk: UnixSock) -> None:
-    """Drop what nobody will read, the files with it."""
-    inbox = sk.inbox
-    while inbox:
-        message = inbox.popleft()
-        settle(message)
-        if message.files:
-            discard(sk, message.files)
-
-
 def release_sock(sk: UnixSock, embryo: bool = False) -> None:
     """End ``sk`` (unix_release_sock). Safe to repeat. An ``embryo`` is a connection that nobody accepted.
 
@@ -235,7 +240,9 @@ def release_sock(sk: UnixSock, embryo: bool = False) -> None:
     """
     if sk.flags & SOCK_DEAD:
         return
-    sk.unix.unhash(sk)
+    unix = sk.unix
+    unix.unhash(sk)
+    unix.sockets.pop(sk, None)
     sk.flags |= SOCK_DEAD
     sk.shutdown = SHUTDOWN_MASK
     sk.state = TCP_CLOSE
@@ -244,12 +251,16 @@ def release_sock(sk: UnixSock, embryo: bool = False) -> None:
     peer, sk.peer = sk.peer, None
     if peer is not None and sk.type != SOCK_DGRAM:
         peer.shutdown = SHUTDOWN_MASK
-        if sk.inbox or embryo:
+        inbox = sk.inbox
+        # An urgent byte that was read apart still lies there, empty.
+        if embryo or (inbox and (inbox[0].consumed < len(inbox[0].data) or len(inbox) > 1)):
             peer.err = errno.ECONNRESET
         peer.state_change()
     while sk.pending:
         release_sock(sk.pending.popleft(), embryo=True)
-    purge_inbox(sk)
+    sk.purge_inbox()
     if sk.peer_wait is not None:
         sk.peer_wait.wake_all(WAKE_WRITABLE)
     sk.state_change()
+    if unix.flight.sockets:
+        unix.flight.schedule(sk.kernel)

@@ -99,12 +99,24 @@ def test_addresses_that_cannot_be_added_or_removed(host: Host) -> None:
     assert routes(host, "w0") == W0
 
 
-def test_nothing_is_left_behind_by_an_address_that_fails(host: Host) -> None:
-    host.inet.fib.add(FibEntry(a("10.9.0.0"), 24, RTN_UNICAST, host.dev, a("10.0.0.1")))
-    before = routes(host, "w0")
-    fails(errno.EEXIST, add_address, host.inet, host.dev, a("10.9.0.1"), 24)
-    assert routes(host, "w0") == before
-    assert len(in_device(host.dev).addresses) == 1
+def test_a_route_that_somebody_added_stays_in_its_place(host: Host) -> None:
+    mine = FibEntry(a("10.9.0.0"), 24, RTN_UNICAST, host.dev, a("10.0.0.1"))
+    host.inet.fib.add(mine)
+    add_address(host.inet, host.dev, a("10.9.0.1"), 24)
+    assert host.inet.fib.lookup(a("10.9.0.2")) is mine
+    del_address(host.inet, host.dev, a("10.9.0.1"))
+    assert host.inet.fib.lookup(a("10.9.0.2")) is mine
+
+
+def test_a_second_address_of_a_network_is_secondary(host: Host) -> None:
+    add_address(host.inet, host.dev, a("10.0.0.7"), 24)
+    add_address(host.inet, host.dev, a("10.0.0.8"), 16)  # another network
+    first, second, third = in_device(host.dev).addresses
+    assert [ifa.secondary for ifa in (first, second, third)] == [False, True, False]
+    assert [r for r in routes(host, "w0") if "src 10.0.0.7" in r] == ["local 10.0.0.7/32 src 10.0.0.7"]
+    del_address(host.inet, host.dev, a("10.0.0.1"))
+    assert in_device(host.dev).addresses == [third]  # it went with the first
+    assert not [r for r in routes(host, "w0") if "10.0.0.8" not in r]
 
 
 def test_a_device_that_goes_down_keeps_its_own_address_only(host: Host) -> None:

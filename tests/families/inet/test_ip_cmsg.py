@@ -10,9 +10,11 @@ import pytest
 from support.dgram_api import LO, Api, Host, Ours, fails
 
 from pysock.uapi.in_ import (
+    IP_MTU_DISCOVER,
     IP_MULTICAST_TTL,
     IP_ORIGDSTADDR,
     IP_PKTINFO,
+    IP_PMTUDISC_DO,
     IP_RECVERR,
     IP_RECVORIGDSTADDR,
     IP_RECVTOS,
@@ -184,6 +186,7 @@ def test_several_errors_queue_up(api: Api) -> None:
 def test_our_own_refusals_are_queued_too(host: Host) -> None:
     sock = host.socket()
     host.setopt(sock, IPPROTO_IP, IP_RECVERR, 1)
+    host.setopt(sock, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
     fails(errno.EMSGSIZE, host.sendto, sock, bytes(2000), ("10.0.0.2", 53))
     _, control, _, name = host.recvmsg(sock, 100, 512, MSG_ERRQUEUE)
     assert name == ("10.0.0.2", 53)

@@ -85,22 +85,6 @@ def test_addresses_that_are_not_for_us(host: Host, src: bytes, dst: bytes) -> No
     assert not host.sent()
 
 
-def test_forwarding_is_a_counted_drop_so_far(host: Host) -> None:
-    host.kernel.init_net.sysctl.set("net.ipv4.ip_forward", True)
-    host.inject(ipv4.build(PEER, bytes((10, 0, 0, 9)), 17, udp.build(7, 5000, b"x")))
-    assert host.counted()["IpOutDiscards"] == 1
-    assert host.counted()["IpForwarding"] == 1
-
-
-@pytest.mark.parametrize("options", [{"flags": ipv4.MF}, {"fragment": 8}, {"flags": ipv4.MF, "fragment": 1480}])
-def test_fragments_are_not_reassembled_yet(host: Host, options: dict[str, int]) -> None:
-    sock = host.bound("10.0.0.1", 5000)
-    host.inject(good())
-    host.inject(good(**options), ip_summed=CHECKSUM_UNNECESSARY)
-    assert host.counted()["IpReasmReqds"] == host.counted()["IpReasmFails"] == 1
-    assert len(host.sk(sock).receive_queue or ()) == 1
-
-
 @pytest.mark.parametrize("flags", [0, ipv4.DF, ipv4.RESERVED, ipv4.DF | ipv4.RESERVED])
 @pytest.mark.parametrize("vouched", [0, CHECKSUM_UNNECESSARY])
 def test_what_is_no_fragment(host: Host, flags: int, vouched: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.dgram_api import LO, Host, Ours, fails
 
 from pysock.core.capability import Credentials
-from pysock.uapi.in_ import IP_RECVERR, IP_RECVTTL, IP_TTL, IPPROTO_ICMP, IPPROTO_IP
+from pysock.uapi.in_ import IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_RECVERR, IP_RECVTTL, IP_TTL, IPPROTO_ICMP, IPPROTO_IP
 from pysock.uapi.socket import MSG_ERRQUEUE, MSG_OOB, SO_REUSEADDR, SOCK_DGRAM, SOL_SOCKET
 from pysock.wire import icmp, ipv4
 
@@ -116,6 +116,7 @@ def test_only_echo_requests_are_sent(pinger: Host, message: bytes) -> None:
 def test_sizes_and_flags(pinger: Host) -> None:
     sock = ping(pinger)
     fails(errno.EMSGSIZE, pinger.sendto, sock, echo(payload=bytes(65536)), (LO, 0))
+    pinger.setopt(sock, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
     fails(errno.EMSGSIZE, pinger.sendto, sock, echo(payload=bytes(1473)), ("10.0.0.2", 0))
     fails(errno.EOPNOTSUPP, pinger.sendto, sock, echo(), (LO, 0), MSG_OOB)
     assert pinger.sendto(sock, echo(payload=bytes(1464)), ("10.0.0.2", 0)) == 1472

@@ -55,9 +55,10 @@ def test_an_unresolved_neighbour_has_no_header(ours: Ours) -> None:
     assert not dev.flags & IFF_NOARP
     assert route.output(ours.inet, PEER).hh is None
     assert route.output(ours.inet, a("10.0.0.255")).hh == b"\xff" * 6 + dev.dev_addr + b"\x08\0"
-    fails(errno.EHOSTUNREACH, ours.sendto, ours.socket(), b"a", ("10.0.0.2", 9))
-    assert ours.counted()["IpOutDiscards"] == 1
-    assert not ops_of(dev).sent
+    assert ours.sendto(ours.socket(), b"a", ("10.0.0.2", 9)) == 1  # it waits for an answer to this question:
+    (asked,) = (frame for frame in ops_of(dev).sent if frame[12:14] == b"\x08\x06")
+    assert asked[:12] == b"\xff" * 6 + dev.dev_addr
+    assert asked[-4:] == PEER
 
 
 def test_through_a_gateway(host: Host) -> None:
@@ -80,9 +81,19 @@ def test_no_route_and_no_such_source(host: Host) -> None:
     fails(errno.ENETUNREACH, route.output, host.inet, PEER, PEER)
     fails(errno.EINVAL, route.output, host.inet, PEER, LO)
     fails(errno.ENODEV, route.output, host.inet, PEER, ANY, 999)
-    fails(errno.ENETUNREACH, route.output, host.inet, PEER, ANY, 1)
     host.kernel.init_net.sysctl.set("net.ipv4.ip_nonlocal_bind", True)
     assert route.output(host.inet, PEER, a("192.0.2.9")).saddr == a("192.0.2.9")
+
+
+def test_a_device_that_is_asked_for_is_taken_to_reach_all(host: Host) -> None:
+    """Linux too: without a route through it, the destination is on its link."""
+    rt = route.output(host.inet, a("192.0.2.1"), ANY, host.dev.ifindex)
+    assert (rt.dev, rt.saddr, rt.gateway) == (host.dev, ME, None)
+    assert route.output(host.inet, PEER, ANY, 1).dev.name == "lo"
+    host.inet.fib.add(FibEntry(a("192.0.2.0"), 24, RTN_UNICAST, host.dev, ANY, gateway=PEER, metric=5))
+    host.inet.fib.add(FibEntry(a("192.0.2.0"), 25, RTN_UNICAST, host.kernel.init_net.loopback_dev, ANY))
+    rt = route.output(host.inet, a("192.0.2.1"), ANY, host.dev.ifindex)
+    assert (rt.dev, rt.gateway, rt.saddr) == (host.dev, PEER, ME)
 
 
 def test_a_device_that_is_down(host: Host) -> None:
@@ -129,7 +140,7 @@ def test_flows_to_one_place_share_a_route_until_the_table_changes(host: Host) ->
         ("10.0.0.2", "255.255.255.255", "w0", RTN_BROADCAST),
         ("10.0.0.2", "224.0.0.1", "w0", RTN_MULTICAST),
         ("10.0.0.2", "10.0.0.3", "w0", RTN_UNICAST),
-        ("10.0.0.2", "192.0.2.1", "w0", 0),
+        ("10.0.0.2", "192.0.2.1", "w0", route.NO_ROUTE),
         ("127.0.0.1", "127.0.0.1", "lo", RTN_LOCAL),
         ("127.0.0.1", "10.0.0.1", "w0", 0),  # martians, RFC 1812 5.3.7
         ("10.0.0.2", "127.0.0.1", "w0", 0),

@@ -9,7 +9,9 @@ from socket import MSG_PEEK, MSG_TRUNC, SHUT_RD, SHUT_RDWR, SHUT_WR
 import pytest
 from support.unix_api import DGRAM, Api, Unix, raises
 
-from pysock.core.sock import SK_WMEM_DEFAULT, MsgHdr
+from pysock.core.sock import MsgHdr
+
+SK_WMEM_DEFAULT = 212_992  # net.core.wmem_default
 
 pytestmark = pytest.mark.usefixtures("room")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
-from socket import MSG_OOB, MSG_PEEK, MSG_WAITALL
+from socket import MSG_PEEK, MSG_WAITALL
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.unix_api import STREAM, Api, Unix, raises
 
-from pysock.core.sock import SK_WMEM_DEFAULT, MsgHdr
+from pysock.core.sock import MsgHdr
 from pysock.uapi.ioctl import SIOCGIFCONF, SIOCINQ, SIOCOUTQ
+
+SK_WMEM_DEFAULT = 212_992  # net.core.wmem_default
 
 
 def test_messages_are_cut_and_joined(api: Api) -> None:
@@ -93,13 +95,6 @@ def test_the_name_of_the_sender(api: Api) -> None:
     api.bind(first, "first")
     api.send(first, b"x")
     assert api.recvfrom(second, 9) == (b"x", "first")
-
-
-def test_out_of_band_data_is_not_supported(unix: Unix) -> None:
-    first, second = unix.pair(STREAM)
-    for call in (lambda: unix.send(first, b"!", MSG_OOB), lambda: unix.recv(second, 1, MSG_OOB)):
-        with raises(errno.EOPNOTSUPP):
-            call()
 
 
 # -- buffers ---------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ Rules that keep it true:
 
 Where to look: `proto` (the socket API), `send`, `recv`, `output` (segments out), `fast` (header prediction), `input`
 (the slow path and the state machine), `ack` (what an ACK does), `recovery`, `cong`, `rtt`, `timers`, `listen` and
-`timewait`, `states` (the transitions as a table), `ports`, `ipv4` (demultiplexing, resets).
+`requests` (half-open connections), `timewait`, `states` (the transitions as a table), `ports`, `ipv4` (demultiplexing,
+resets).
 
 Deliberately not here yet: SACK, ECN, urgent data, Fast Open, SYN cookies, path-MTU discovery by probing.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pysock.core.clock import NEVER
 from pysock.families.inet.tcp import recovery, rtt
+from pysock.families.inet.tcp.rare import notsent_room
 from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
 from pysock.families.inet.tcp.sock import CA_OPEN
 
@@ -22,6 +23,20 @@ def new_ack(sk: TcpSock, ack: int) -> int:
     """Everything before ``ack`` arrived (tcp_clean_rtx_queue). Returns how many segments that were."""
     queue = sk.rtx_queue
     now = sk.kernel.now
+    if ack == sk.snd_nxt and queue and len(queue) == 1 and not sk.ca_state and not sk.backoff:
+        segment = queue[0]
+        if not segment.retrans:  # all that was in flight, sent once: nothing of loss or timeouts to undo
+            del queue[0]
+            sk.snd_una = ack
+            acked = segment.segs
+            sk.packets_out = sk.retransmits = sk.retrans_stamp = 0
+            sk.rto_at = NEVER
+            if now - sk.rtt_at >= SAMPLE_INTERVAL:
+                rtt.update(sk, now - segment.sent_at)
+            cwnd = sk.cwnd
+            if sk.unsent_bytes or (cwnd < 2 * acked and (cwnd <= acked or cwnd < sk.ssthresh)):
+                sk.cong.cong_avoid(sk, acked)
+            return acked
     sk.snd_una = ack
     acked = 0
     sampled = 0
@@ -141,4 +156,4 @@ def queued_bytes(sk: TcpSock) -> int:
 
 def is_writeable(sk: TcpSock) -> bool:
     used = queued_bytes(sk)
-    return sk.sndbuf - used >= used >> 1
+    return sk.sndbuf - used >= used >> 1 and (sk.rare is None or notsent_room(sk, 1))

@@ -12,12 +12,9 @@ from pysock.core.netdev_features import NETIF_F_TSO
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.sock import SOCK_KEEPOPEN, Address
 from pysock.core.sockopt_set import SOCK_SNDBUF_LOCKED
-from pysock.families.inet import route
-from pysock.families.inet.addr import ANY, is_multicast, parse
-from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
-from pysock.families.inet.ip_output import queue_xmit, rebuild_route
 from pysock.families.inet.tcp import ports
 from pysock.families.inet.tcp.ack import new_ack
+from pysock.families.inet.tcp.af import addresses, longest_payload
 from pysock.families.inet.tcp.end import done, reset
 from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.options import (
@@ -45,21 +42,15 @@ NETIF_TSO_MSS_FLOOR = 88  # smallest MSS we believe (tcp_min_snd_mss)
 
 
 def connect(sk: TcpSock, addr: Address) -> None:
-    """tcp_v4_connect(): route, choose the local end, send the SYN."""
-    daddr, dport = parse(addr)
+    """tcp_v4_connect(), tcp_v6_connect(): route, choose the local end, send the SYN."""
     inet = sk.inet
-    rt = route.output(inet, daddr, sk.saddr, sk.bound_dev_if)
-    if rt.type in (RTN_MULTICAST, RTN_BROADCAST) or is_multicast(daddr):
-        raise err(errno.ENETUNREACH)
-    daddr = rt.daddr
-    saddr = sk.saddr if sk.saddr != ANY else rt.saddr
+    saddr, daddr, dport, rt = sk.af.start(sk, addr)
     ports.assign_connect(sk, saddr, daddr, dport)  # sets addresses and ports, and hashes
     sk.set_state(TCP_SYN_SENT)
     now = sk.kernel.now
     tcp = sk.tcp
     sk.ts_offset = tcp.isn.getrandbits(32)
-    setup_route(sk)
-    sk.set_rcvbuf_window()
+    setup_route(sk, rt)
     isn = tcp.isn.getrandbits(32)
     sk.retrans_stamp = now
     sk.snd_una = isn
@@ -74,19 +65,23 @@ def connect(sk: TcpSock, addr: Address) -> None:
         raise err(-result)
 
 
-def setup_route(sk: TcpSock) -> Rtable:
-    """Compute what the route decides: header templates and the MSS."""
-    rt = rebuild_route(sk)
-    sk.pseudo = pseudo_sum(sk.saddr, sk.daddr, 20)
-    sk.ports = sk.sport.to_bytes(2, "big") + sk.dport.to_bytes(2, "big")
-    return rt
+def setup_route(sk: TcpSock, rt: Rtable) -> None:
+    """Compute what route and addresses decide: the constant parts of the headers."""
+    sk.af.use_route(sk, rt)
+    key = sk.ehash_key
+    daddr, saddr = addresses(key)
+    sk.pseudo = pseudo_sum(saddr, daddr, 20)
+    sk.ports = key[-2:] + key[-4:-2]
+
+
+def offered_wscale(sk: TcpSock) -> int:
+    """The shift that our SYN offers; -1: none."""
+    return sk.rcv_wscale if sk.tcp.window_scaling else -1
 
 
 def advertised_mss(sk: TcpSock) -> int:
     """The MSS to offer: what the route's device takes, within what IP can say (tcp_advertise_mss)."""
-    rt = sk.dst
-    mtu = rt.mtu if rt is not None else 1500
-    mss = min(mtu, 0xFFFF) - 40
+    mss = longest_payload(sk.af, sk.dst)
     return min(mss, sk.user_mss) if sk.user_mss else mss
 
 
@@ -95,22 +90,26 @@ def send_syn(sk: TcpSock) -> int:
     tcp = sk.tcp
     now = sk.kernel.now
     ts_val = timestamp_now(now, sk.ts_offset) if tcp.timestamps else None
-    options = syn_options(advertised_mss(sk), choose_wscale(tcp, sk.rcvbuf), ts_val, 0)
+    options = syn_options(advertised_mss(sk), offered_wscale(sk), ts_val, 0, tcp.sack)
     window = min(sk.win_space, 0xFFFF)  # never scaled in a SYN
     skb = syn_segment(sk.ports, sk.snd_una, 0, SYN, window, sk.pseudo, options)
-    sk.inet.mibs.tcp.OutSegs += 1
-    return queue_xmit(sk, skb)
+    return _send(sk, skb)
 
 
 def send_synack(sk: TcpSock) -> int:
     """Send (again) the SYN-ACK of a simultaneous open."""
     ts_val = timestamp_now(sk.kernel.now, sk.ts_offset) if sk.ts_ok else None
-    options = syn_options(advertised_mss(sk), sk.rcv_wscale if sk.rcv_wscale else -1, ts_val, sk.ts_recent)
+    wscale = sk.rcv_wscale if sk.rcv_wscale else -1
+    options = syn_options(advertised_mss(sk), wscale, ts_val, sk.ts_recent, sk.sack_ok)
     window = min(sk.win_space, 0xFFFF)
     sk.rcv_adv = max(sk.rcv_adv, sk.rcv_nxt + window)
     skb = syn_segment(sk.ports, sk.snd_una, sk.rcv_nxt, SYN | ACK, window, sk.pseudo, options)
+    return _send(sk, skb)
+
+
+def _send(sk: TcpSock, skb: SkBuff) -> int:
     sk.inet.mibs.tcp.OutSegs += 1
-    return queue_xmit(sk, skb)
+    return sk.af.xmit_segment(sk, bytes(skb.head), 0, (), skb.csum_offset, 0)
 
 
 def resend_syn(sk: TcpSock) -> int:
@@ -120,14 +119,18 @@ def resend_syn(sk: TcpSock) -> int:
 
 def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) -> None:
     """Settle what both SYNs offered."""
-    sk.ts_ok = ours_ts and options.timestamps is not None
+    stamps = options.timestamps
+    if ours_ts and stamps is not None:
+        sk.ts_ok = True
+        sk.ts_recent = stamps[0]
+    else:
+        sk.ts_ok = False
     if options.wscale is not None and our_wscale >= 0:
         sk.snd_wscale = min(options.wscale, MAX_WSCALE)
         sk.rcv_wscale = our_wscale
     else:
         sk.snd_wscale = sk.rcv_wscale = 0
-    if ours_ts and options.timestamps is not None:
-        sk.ts_recent = options.timestamps[0]
+    sk.sack_ok = options.sack_permitted and sk.tcp.sack
     set_mss(sk, options.mss or MSS_DEFAULT)
     sk.set_rcvbuf_window()
 
@@ -135,10 +138,7 @@ def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) 
 def set_mss(sk: TcpSock, peer_mss: int) -> None:
     """The payload of a full segment: the peer's MSS and the route's MTU, less the timestamps (tcp_sync_mss)."""
     rt = sk.dst
-    mtu = rt.mtu if rt is not None else 1500
-    mss = min(max(peer_mss, NETIF_TSO_MSS_FLOOR), min(mtu, 0xFFFF) - 40)
-    if sk.user_mss:
-        mss = min(mss, sk.user_mss)
+    mss = min(advertised_mss(sk), max(peer_mss, NETIF_TSO_MSS_FLOOR))
     if sk.ts_ok:
         mss -= 12
     sk.mss = mss
@@ -161,7 +161,8 @@ def established(sk: TcpSock) -> None:
     if not sk.srtt:
         sk.rto = RTO_FALLBACK  # the handshake gave no sample: RFC 6298 5.7
     sk.copied_off = 0
-    sk.rcvq_seq = sk.rcv_nxt
+    sk.rcvq_seq = sk.rcv_start = sk.rcv_nxt
+    sk.snd_start = sk.snd_una
     sk.rcvq_space = sk.win_space
     if sk.flags & SOCK_KEEPOPEN:
         start_keepalive(sk)
@@ -183,9 +184,10 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
     if not flags & SYN:
         kfree_skb(skb, "TCP_FLAGS")
         return False
-    tcp = sk.tcp
+    options = info.options
+    assert options is not None
     sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = info.seq + 1
-    negotiate(sk, info.options(), tcp.timestamps, choose_wscale(tcp, sk.rcvbuf))
+    negotiate(sk, options, sk.tcp.timestamps, offered_wscale(sk))
     sk.snd_wl1 = info.seq
     sk.snd_wnd = sk.max_window = info.raw_window  # not scaled in a SYN
     if flags & ACK:
@@ -198,7 +200,8 @@ def syn_sent(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> bool:
             write_xmit(sk)
         else:
             send_ack(sk)
-        sk.state_change()
+        if sk.wait_queue is not None:
+            sk.state_change()
         info.flags &= ~SYN
         info.seq = (info.seq + 1) & M32
         return info.n > 0

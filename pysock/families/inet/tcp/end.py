@@ -20,12 +20,13 @@ def done(sk: TcpSock) -> None:
     if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
         sk.inet.mibs.tcp.AttemptFails += 1
     sk.set_state(TCP_CLOSE)
-    sk.prot.unhash(sk)
     sk.stop_timers()
     sk.shutdown = SHUTDOWN_MASK
-    if sk.dead or not sk.user_bound:
+    if sk.socket is None:
         ports.leave(sk)
-    if not sk.dead:
+    else:
+        if not sk.user_bound:
+            ports.leave(sk)
         sk.state_change()
     sk.rtx_queue = None
     sk.unsent = None

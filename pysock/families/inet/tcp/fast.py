@@ -14,8 +14,8 @@ from struct import Struct
 from pysock.core.clock import NEVER
 from pysock.core.skbuff import SkBuff
 from pysock.core.sock import WAKE_READABLE
-from pysock.families.inet.tcp import ack as ack_
 from pysock.families.inet.tcp import input as input_
+from pysock.families.inet.tcp.ack import check_space, new_ack
 from pysock.families.inet.tcp.output import send_ack, write_xmit
 from pysock.families.inet.tcp.sock import ATO_MIN, TcpSock
 from pysock.uapi.tcp import TCP_ESTABLISHED
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
 
 M32 = 0xFFFFFFFF
-#: seq | ack | offset+flags | window | checksum, urgent | the timestamps option
-_unpack = Struct("!IIHHIIII").unpack_from
-_ACK_TS = 0x8010
+#: (ports) seq | ack | offset+flags | window | (checksum, urgent) the timestamps option's first word | its value
+_unpack = Struct("!4xIIHH4xII").unpack_from
 _PSH = 0x08
+_ACK_PSH_TS = 0x8018
 
 
 def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
@@ -48,80 +48,79 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
         if sk.__class__ is not TcpSock or not skb.ip_summed or skb.len - skb.data_len < 32:
             input_.segment(tcp, skb)
             return
-        off = skb.data
-        head = skb.head
-        seq, ack, flags, window, _, word, tsval, _ecr = _unpack(head, off + 4)
+        seq, ack, flags, window, word, tsval = _unpack(skb.head, skb.data)
         rcv_nxt = sk.rcv_nxt
         snd_una = sk.snd_una
         acked = (ack - snd_una) & M32
+        n = skb.len - 32
+        end = rcv_nxt + n
         if (
-            flags & ~_PSH != _ACK_TS
+            flags | _PSH != _ACK_PSH_TS
             or word != TIMESTAMPS_WORD
             or seq != rcv_nxt & M32
             or sk.state != established
-            or acked > sk.snd_nxt - snd_una
             or not sk.ts_ok
-            or (tsval - sk.ts_recent) & 0x80000000
             or sk.ofo
             or sk.ca_state
+            or end > sk.rcv_adv
         ):
             input_.segment(tcp, skb)
             return
-        n = skb.len - 32
-        if n and rcv_nxt + n > sk.rcv_adv:
-            input_.segment(tcp, skb)
-            return
-        if not acked and ((sk.packets_out and not n) or (sk.unsent_bytes and not sk.packets_out)):
+        if acked:
+            if acked > sk.snd_nxt - snd_una:
+                input_.segment(tcp, skb)
+                return
+        elif (sk.packets_out and not n) or (sk.unsent_bytes and not sk.packets_out):
             input_.segment(tcp, skb)  # perhaps a duplicate ACK, perhaps the window opens
             return
-        if rcv_nxt == sk.rcv_wup:
-            sk.ts_recent = tsval
+        if tsval != sk.ts_recent:
+            if (tsval - sk.ts_recent) & 0x80000000:
+                input_.segment(tcp, skb)
+                return
+            if rcv_nxt == sk.rcv_wup:
+                sk.ts_recent = tsval
         window <<= sk.snd_wscale
         if window != sk.snd_wnd:
             sk.snd_wnd = window
             if window > sk.max_window:
                 sk.max_window = window
-        if sk.keepalive_at != NEVER or sk.probes_out:
-            sk.last_rcv = kernel.now
-            sk.probes_out = 0
+        now = sk.last_rcv = kernel.now
+        sk.probes_out = 0
         if acked:
-            ack_.new_ack(sk, snd_una + acked)
+            new_ack(sk, snd_una + acked)
         if not n:
             ext.TCPPureAcks += 1
             if sk.unsent_bytes:
                 write_xmit(sk)
             if sk.nospace:
-                ack_.check_space(sk)
+                check_space(sk)
             return
         ext.TCPHPHits += 1
-        sk.rcv_nxt = rcv_nxt + n
+        sk.rcv_nxt = end
         sk.rx_bytes += n
-        sk.lrcvtime = kernel.now
+        sk.lrcvtime = now
         queue = sk.rx_queue
         if queue is None:
             queue = sk.rx_queue = deque()
         if skb.data_len == n:
-            frags = skb.frags
-            if len(frags) == 1:
-                queue.append(frags[0])
-            else:
-                queue.extend(frags)
+            queue.extend(skb.frags)
         else:
             input_.queue_payload(sk, skb, 32)
         if acked and sk.unsent_bytes:
             write_xmit(sk)
         # __tcp_ack_snd_check(): now, or with the answer, or after 40 ms.
-        unacked = sk.rcv_nxt - sk.rcv_wup
         if n > sk.rcv_mss:
             input_.measure_rcv_mss(sk, n, skb.gso_size)
-        if unacked > sk.rcv_mss and sk.delack_at != NEVER:
-            send_ack(sk)
+        unacked = end - sk.rcv_wup
+        if sk.delack_at != NEVER:
+            if unacked > sk.rcv_mss or (sk.quick and not sk.pingpong):
+                send_ack(sk)
         elif not unacked:
             pass  # the data we sent on the way acknowledged it
         elif sk.quick and not sk.pingpong:
             send_ack(sk)
-        elif sk.delack_at == NEVER:  # schedule_ack(), without the call
-            at = sk.delack_at = kernel.now + ATO_MIN
+        else:  # schedule_ack(), without the call
+            at = sk.delack_at = now + ATO_MIN
             timer = sk.timer
             if timer is None or at < timer.expires:
                 sk.arm(at)
@@ -129,7 +128,7 @@ def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:
         if wait is not None and wait.entries:
             wait.wake(WAKE_READABLE)
         if acked and sk.nospace:
-            ack_.check_space(sk)
+            check_space(sk)
 
     return tcp_rcv
 

@@ -12,16 +12,19 @@ from struct import Struct
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.skb_data import pskb_may_pull, skb_checksum
-from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, kfree_skb
-from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
+from pysock.core.skbuff import SkBuff, kfree_skb
+from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_DONE
 from pysock.families.inet.tcp import ack as ack_
-from pysock.families.inet.tcp import connect, listen, ofo
+from pysock.families.inet.tcp import connect, listen, ofo, urgent
+from pysock.families.inet.tcp.af import addresses
 from pysock.families.inet.tcp.end import done, enter_time_wait, reset
-from pysock.families.inet.tcp.options import M32
+from pysock.families.inet.tcp.filtered import FilteredTcpSock, passes
+from pysock.families.inet.tcp.listen import RequestSock
+from pysock.families.inet.tcp.options import M32, parse_syn_options
 from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
 from pysock.families.inet.tcp.sock import QUICKACKS, TcpSock
-from pysock.families.inet.tcp.states import FIN_ACKED_TRANSITIONS, FIN_SEEN, FIN_TRANSITIONS
+from pysock.families.inet.tcp.states import CLOSED, FIN_ACKED_TRANSITIONS, FIN_SEEN, FIN_TRANSITIONS
 from pysock.families.inet.tcp.timewait import TimeWaitSock
 from pysock.uapi.tcp import (
     TCP_CLOSE,
@@ -31,127 +34,164 @@ from pysock.uapi.tcp import (
     TCP_SYN_SENT,
     TCP_TIME_WAIT,
 )
-from pysock.wire.checksum import fold, pseudo_v4
-from pysock.wire.tcp import ACK, FIN, RST, SYN
-from pysock.wire.tcp_options import TcpOptions, parse_options
+from pysock.wire.checksum import fold, pseudo
+from pysock.wire.tcp import ACK, FIN, RST, SYN, URG
+from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.families.inet.tcp.net import TcpNet
+    from pysock.wire.tcp_options import TcpOptions
 
 INVALID_RATELIMIT = 500 * NSEC_PER_MSEC
-_header = Struct("!IIHH").unpack_from
-#: NOP, NOP, kind 8, length 10: how everybody sends timestamps outside a SYN (RFC 7323 appendix A)
-_TIMESTAMPS = b"\1\1\x08\x0a"
+#: (ports) seq | ack | offset+flags | window
+_header = Struct("!4xIIHH").unpack_from
+#: the same | (checksum, urgent) | what nearly every segment has for options: the timestamps' first word | their value
+_header_ts = Struct("!4xIIHH4xII").unpack_from
+
+#: who stands in TcpNet.ehash
+_DEMUXED = frozenset((TcpSock, RequestSock, TimeWaitSock))
 
 
 class SegmentInfo:
     """One received segment, parsed: sequence and acknowledgement numbers as on the wire, ``n`` bytes of payload.
 
-    ``ts_val`` is the timestamp or None. The other options matter in a SYN only: `options` reads them when asked.
+    ``ts_val`` is the timestamp or None. The other options matter in a SYN only, whose ``options`` are never None.
     """
 
-    __slots__ = ("_options", "ack", "flags", "header_len", "n", "raw_options", "raw_window", "seq", "ts_val")
+    __slots__ = ("ack", "flags", "header_len", "n", "options", "raw_window", "seq", "ts_val")
 
-    def __init__(
-        self, seq: int, ack: int, flags: int, window: int, header_len: int, n: int, raw_options: bytes
-    ) -> None:
-        self.seq = seq
-        self.ack = ack
-        self.flags = flags
-        self.raw_window = window
-        self.header_len = header_len
-        self.n = n
-        self.raw_options = raw_options
-        self._options: TcpOptions | None = None
-        self.ts_val: int | None = None
-        if raw_options[:4] == _TIMESTAMPS:
-            self.ts_val = int.from_bytes(raw_options[4:8], "big")
-        elif raw_options:
-            stamps = self.options().timestamps
-            self.ts_val = stamps[0] if stamps is not None else None
-
-    def options(self) -> TcpOptions:
-        parsed = self._options
-        if parsed is None:
-            parsed = self._options = parse_options(self.raw_options, strict=False)
-        return parsed
+    # Filled in by `parse`, without an __init__ for each segment.
+    ack: int
+    flags: int
+    header_len: int
+    n: int
+    options: TcpOptions | None
+    raw_window: int
+    seq: int
+    ts_val: int | None
 
 
 def segment(tcp: TcpNet, skb: SkBuff) -> None:
     """tcp_v4_rcv() without the prediction."""
-    mib = tcp.inet.mibs.tcp
-    if not pskb_may_pull(skb, 20):
-        mib.InErrs += 1
-        kfree_skb(skb, "PKT_TOO_SMALL")
+    headlen = skb.len - skb.data_len
+    if headlen < 20 and not pskb_may_pull(skb, 20):
+        _bad(tcp, skb, "PKT_TOO_SMALL")
         return
-    header_len = (skb.head[skb.data + 12] >> 4) * 4
-    if header_len < 20 or not pskb_may_pull(skb, header_len):
-        mib.InErrs += 1
-        kfree_skb(skb, "TCP_HEADER")
+    header_len = skb.head[skb.data + 12] >> 4 << 2
+    if header_len < 20 or (headlen < header_len and not pskb_may_pull(skb, header_len)):
+        _bad(tcp, skb, "TCP_HEADER")
         return
+    if not skb.ip_summed and not _checksum_ok(skb):  # CHECKSUM_NONE
+        tcp.inet.mibs.tcp.InCsumErrors += 1
+        _bad(tcp, skb, "TCP_CSUM")
+        return
+    info = parse(skb, header_len)
+    who: TcpSock | RequestSock | TimeWaitSock | None = skb.sk  # type: ignore[assignment]  # see the next line
+    if who.__class__ not in _DEMUXED:  # early demultiplexing did not see it (a fragment, an odd IP header)
+        key = flow_key(skb)
+        who = tcp.ehash.get(key)
+        if who is None:
+            _unknown(tcp, skb, info, key)
+            return
+    if who.__class__ is RequestSock:
+        who = listen.request_segment(who, skb, info)
+        if who is None:
+            return
+    elif who.__class__ is TimeWaitSock:
+        _time_wait(tcp, who, skb, info)
+        return
+    elif who.__class__ is FilteredTcpSock and not passes(who, skb, info):  # type: ignore[arg-type]  # it is one
+        return
+    sk: TcpSock = who  # type: ignore[assignment]  # what is left
+    if sk.bound_dev_if and sk.bound_dev_if != sk.af.incoming_index(skb):
+        kfree_skb(skb, "NO_SOCKET")
+        return
+    process(sk, skb, info)
+
+
+def parse(skb: SkBuff, header_len: int) -> SegmentInfo:
+    """Read the header, which is linear and ``header_len`` bytes long."""
+    head = skb.head
+    off = skb.data
+    info = SegmentInfo()
+    info.header_len = header_len
+    info.n = skb.len - header_len
+    if header_len == 32:
+        info.seq, info.ack, off_flags, info.raw_window, word, info.ts_val = _header_ts(head, off)
+        plain = word == TIMESTAMPS_WORD
+    else:
+        info.seq, info.ack, off_flags, info.raw_window = _header(head, off)
+        info.ts_val = None
+        plain = header_len == 20
+    info.flags = flags = off_flags & 0x3F
+    if plain and not flags & SYN:
+        info.options = None
+    else:
+        info.options = options = parse_syn_options(bytes(head[off + 20 : off + header_len]))
+        stamps = options.timestamps
+        info.ts_val = stamps[0] if stamps is not None else None
+    return info
+
+
+def flow_key(skb: SkBuff) -> bytes:
+    """The bytes that `TcpNet.ehash` knows a segment's connection by."""
+    start = skb.network_header
     off = skb.data
     head = skb.head
-    if skb.ip_summed == CHECKSUM_NONE and not _checksum_ok(skb):
-        mib.InCsumErrors += 1
-        mib.InErrs += 1
-        kfree_skb(skb, "TCP_CSUM")
-        return
-    seq, ack, off_flags, window = _header(head, off + 4)
-    options = bytes(head[off + 20 : off + header_len])
-    info = SegmentInfo(seq, ack, off_flags & 0x3F, window, header_len, skb.len - header_len, options)
-    key = bytes(head[skb.network_header + 12 : skb.network_header + 20]) + bytes(head[off : off + 4])
-    who = tcp.ehash.get(key)
-    if isinstance(who, TimeWaitSock):
-        if not who.segment(skb, info):
-            return
-        # A SYN that may start a new connection, if somebody listens (TCP_TW_SYN).
-        listener = listen.lookup_listener(tcp, key[4:8], int.from_bytes(key[10:12], "big"), skb)
-        if listener is None:
-            who.send_ack()
-            kfree_skb(skb, "TCP_FLAGS")
-            return
-        tcp.timewait.remove(who)
+    if head[start] >> 4 == 4:
+        return bytes(head[start + 12 : start + 20]) + bytes(head[off : off + 4])
+    return bytes(head[start + 8 : start + 40]) + bytes(head[off : off + 4])
+
+
+def _bad(tcp: TcpNet, skb: SkBuff, reason: str) -> None:
+    tcp.inet.mibs.tcp.InErrs += 1
+    kfree_skb(skb, reason)
+
+
+def _unknown(tcp: TcpNet, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
+    """A segment of no connection: a listener's, or nobody's."""
+    listener = listen.lookup_listener(tcp, key, skb)
+    if listener is not None:
         listen.segment(listener, skb, info, key)
         return
-    if who is None:
-        listener = listen.lookup_listener(tcp, key[4:8], int.from_bytes(key[10:12], "big"), skb)
-        if listener is not None:
-            listen.segment(listener, skb, info, key)
-            return
-        if not info.flags & RST:
-            send_reset_for(tcp, skb, info, key)
-        kfree_skb(skb, "NO_SOCKET")
+    if not info.flags & RST:
+        send_reset_for(tcp, skb, info, key)
+    kfree_skb(skb, "NO_SOCKET")
+
+
+def _time_wait(tcp: TcpNet, tw: TimeWaitSock, skb: SkBuff, info: SegmentInfo) -> None:
+    if not tw.segment(skb, info):
         return
-    if isinstance(who, listen.RequestSock):
-        child = listen.request_segment(who, skb, info)
-        if child is None:
-            return
-        who = child
-    assert isinstance(who, TcpSock)
-    if skb.dev is not None and who.bound_dev_if and who.bound_dev_if != skb.dev.ifindex:
-        kfree_skb(skb, "NO_SOCKET")
+    # A SYN that may start a new connection, if somebody listens (TCP_TW_SYN).
+    key = tw.key
+    listener = listen.lookup_listener(tcp, key, skb)
+    if listener is None:
+        tw.send_ack()
+        kfree_skb(skb, "TCP_FLAGS")
         return
-    process(who, skb, info)
+    tcp.timewait.remove(tw)
+    listen.segment(listener, skb, info, key)
 
 
 def _checksum_ok(skb: SkBuff) -> bool:
-    addresses = bytes(skb.head[skb.network_header + 12 : skb.network_header + 20])
-    pseudo = pseudo_v4(addresses[:4], addresses[4:], 6, skb.len)
-    return fold(pseudo + skb_checksum(skb, 0, skb.len)) == 0xFFFF
+    daddr, saddr = addresses(flow_key(skb))
+    return fold(pseudo(saddr, daddr, 6, skb.len) + skb_checksum(skb, 0, skb.len)) == 0xFFFF
 
 
 def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
     """A segment for a connection in any state but LISTEN (tcp_rcv_state_process and tcp_rcv_established's slow
     path).
     """
-    if sk.state == TCP_SYN_SENT:
-        if not connect.syn_sent(sk, skb, info):
-            return
-    if sk.state == TCP_CLOSE:
+    state = sk.state
+    if state == TCP_SYN_SENT and not connect.syn_sent(sk, skb, info):
+        return
+    if state == TCP_CLOSE:
         kfree_skb(skb, "TCP_CLOSE")
         return
-    seq = extend(info.seq, sk.rcv_nxt)
+    rcv_nxt = sk.rcv_nxt
+    seq = info.seq
+    seq = rcv_nxt if seq == rcv_nxt & M32 else extend(seq, rcv_nxt)
     if not validate(sk, info, seq):
         kfree_skb(skb, "TCP_INVALID_SEQUENCE")
         return
@@ -159,26 +199,28 @@ def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
     if not flags & ACK:
         kfree_skb(skb, "TCP_FLAGS")
         return
-    if sk.state == TCP_SYN_RECV:
+    if state == TCP_SYN_RECV:
         if not connect.syn_acked(sk, skb, info):
             kfree_skb(skb, "TCP_INVALID_ACK_SEQUENCE")
             return
         flags = info.flags
         seq = extend(info.seq, sk.rcv_nxt)
-    scale = sk.snd_wscale
-    if not ack_.process(sk, seq, info.ack, info.raw_window << scale, info.n + (flags & FIN)):
+    if not ack_.process(sk, seq, info.ack, info.raw_window << sk.snd_wscale, info.n + (flags & FIN)):
         challenge_ack(sk)  # RFC 5961 5: an ACK for what we never sent, or far too old
         kfree_skb(skb, "TCP_ACK_UNSENT_DATA")
         return
-    if sk.state != TCP_CLOSE:
+    if sk.state in FIN_ACKED_TRANSITIONS and sk.snd_una == sk.snd_nxt:
         _fin_acked(sk, skb, info, seq)
-    if sk.state in (TCP_CLOSE, TCP_TIME_WAIT):
+    if sk.state in CLOSED:
         return
-    end_seq = seq + info.n + (1 if flags & FIN else 0)
-    if end_seq > seq:
+    if flags & URG and sk.state not in FIN_SEEN:
+        urgent.pointer(sk, seq, int.from_bytes(skb.head[skb.data + 18 : skb.data + 20], "big"))
+    if sk.rcv_extra is not None and info.n:
+        urgent.catch(sk, skb, seq, info.header_len, info.n)
+    if info.n or flags & FIN:
         _receive(sk, skb, info, seq)
-    if sk.state in (TCP_CLOSE, TCP_TIME_WAIT):
-        return
+        if sk.state in CLOSED:
+            return
     if sk.unsent_bytes or sk.fin_queued:
         write_xmit(sk)
     if sk.nospace:
@@ -191,22 +233,32 @@ def extend(wire: int, near: int) -> int:
 
 
 def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
-    """tcp_validate_incoming(): PAWS (RFC 7323 5), sequence, RST and SYN checks (RFC 5961). False: answered, drop it."""
+    """tcp_validate_incoming(). False: answered, drop it."""
+    ts_val = info.ts_val if sk.ts_ok else None
+    if (
+        seq != sk.rcv_nxt
+        or info.flags & (SYN | RST)
+        or (ts_val is not None and (ts_val - sk.ts_recent) & 0x80000000)
+    ) and not _acceptable(sk, info, seq, ts_val):
+        return False
+    if ts_val is not None and seq <= sk.rcv_wup:
+        sk.ts_recent = ts_val
+    return True
+
+
+def _acceptable(sk: TcpSock, info: SegmentInfo, seq: int, ts_val: int | None) -> bool:
+    """PAWS (RFC 7323 5), sequence, RST and SYN checks (RFC 5961) of a segment that is not simply the next one."""
     flags = info.flags
-    ts_val = info.ts_val
-    ext = sk.inet.mibs.tcpext
-    if sk.ts_ok and ts_val is not None and not flags & RST and (ts_val - sk.ts_recent) & 0x80000000:
+    if ts_val is not None and not flags & RST and (ts_val - sk.ts_recent) & 0x80000000:
         if flags & SYN:
             syn_challenge(sk)
         else:
-            ext.PAWSEstab += 1
+            sk.inet.mibs.tcpext.PAWSEstab += 1
             duplicate_acked(sk, info)
         return False
     rcv_nxt = sk.rcv_nxt
     length = info.n + bool(flags & SYN) + bool(flags & FIN)
-    edge = max(sk.rcv_adv, rcv_nxt)
-    acceptable = seq + length >= sk.rcv_wup and seq <= edge
-    if not acceptable:
+    if seq + length < sk.rcv_wup or seq > max(sk.rcv_adv, rcv_nxt):
         if not flags & RST:
             if flags & SYN:
                 syn_challenge(sk)
@@ -224,8 +276,6 @@ def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
     if flags & SYN and not (sk.state == TCP_SYN_RECV and flags & ACK and seq + 1 == rcv_nxt):
         syn_challenge(sk)
         return False
-    if sk.ts_ok and ts_val is not None and seq <= sk.rcv_wup:
-        sk.ts_recent = ts_val
     return True
 
 
@@ -268,10 +318,10 @@ def _limited(sk: TcpSock) -> bool:
 
 
 def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
-    """Our FIN was acknowledged: move on (RFC 9293 3.10.7.4, fifth check)."""
-    new = FIN_ACKED_TRANSITIONS.get(sk.state)
-    if new is None or sk.snd_una != sk.snd_nxt or sk.unsent_bytes or sk.fin_queued:
+    """All we sent was acknowledged; if our FIN was among it, move on (RFC 9293 3.10.7.4, fifth check)."""
+    if sk.unsent_bytes or sk.fin_queued:
         return
+    new = FIN_ACKED_TRANSITIONS[sk.state]
     if new == TCP_TIME_WAIT:
         enter_time_wait(sk, TCP_TIME_WAIT)
     elif new == TCP_CLOSE:
@@ -279,7 +329,7 @@ def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     else:
         sk.set_state(TCP_FIN_WAIT2)
         sk.shutdown |= SEND_SHUTDOWN
-        if not sk.dead:
+        if sk.socket is not None:
             sk.state_change()
         elif sk.linger2 < 0 or seq + info.n > sk.rcv_nxt:
             # Nobody will wait for the peer, or it sends what nobody will read.
@@ -292,19 +342,22 @@ def _fin_acked(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
 
 def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     """tcp_data_queue() and tcp_fin(): payload and FIN of an acceptable segment."""
-    fin = bool(info.flags & FIN)
     n = info.n
+    rcv_nxt = sk.rcv_nxt
     if sk.state in FIN_SEEN:
-        if seq < sk.rcv_nxt:
+        if seq < rcv_nxt:
             duplicate_acked(sk, info)  # our ACK of the FIN was lost
         return  # nothing may follow a FIN
-    if n and sk.shutdown & RCV_SHUTDOWN and sk.state in (TCP_FIN_WAIT1, TCP_FIN_WAIT2) and seq + n > sk.rcv_nxt:
+    if not n and seq == rcv_nxt:
+        peer_fin(sk)
+        return
+    fin = bool(info.flags & FIN)
+    if n and sk.shutdown & RCV_SHUTDOWN and sk.state in (TCP_FIN_WAIT1, TCP_FIN_WAIT2) and seq + n > rcv_nxt:
         # Data that nobody will read (RFC 1122 4.2.2.13).
         sk.inet.mibs.tcpext.TCPAbortOnData += 1
         send_reset_for(sk.tcp, skb, info, sk.ehash_key)
         reset(sk)
         return
-    rcv_nxt = sk.rcv_nxt
     end = seq + n
     if end + fin <= rcv_nxt:
         sk.inet.mibs.tcpext.DelayedACKLost += 1
@@ -326,8 +379,9 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     if hole and not fin:
         fin = ofo.advance(sk)
     if fin:
-        peer_fin(sk)  # acknowledges
-    elif hole:
+        peer_fin(sk)
+        return
+    if hole:
         send_ack(sk)  # a hole was filled, perhaps in part: tell at once (RFC 5681 4.2)
     else:
         _ack_data(sk, n, skb.gso_size)
@@ -394,21 +448,16 @@ def measure_rcv_mss(sk: TcpSock, n: int, gso_size: int) -> None:
 
 
 def peer_fin(sk: TcpSock) -> None:
-    """tcp_fin(): the peer will send nothing more. Acknowledged at once."""
+    """tcp_fin(): the peer will send nothing more. Acknowledged at once, and those who wait are told."""
     sk.rcv_nxt += 1
     sk.shutdown |= RCV_SHUTDOWN
-    sk.flags |= 2  # SOCK_DONE
-    state = sk.state
-    new = FIN_TRANSITIONS.get(state)
+    sk.flags |= SOCK_DONE
     sk.ofo = None
     send_ack(sk)
-    if new is None:
-        return
+    new = FIN_TRANSITIONS[sk.state]
     if new == TCP_TIME_WAIT:
         enter_time_wait(sk, TCP_TIME_WAIT)
     else:
         sk.set_state(new)
-    if not sk.dead:
+    if sk.wait_queue is not None:
         sk.state_change()
-
-

@@ -8,6 +8,7 @@ from pysock.families.inet.tcp import cong, timers
 from pysock.families.inet.tcp.end import abort
 from pysock.families.inet.tcp.fast import make_tcp_rcv
 from pysock.families.inet.tcp.net import TcpNet
+from pysock.families.inet.tcp.pmtu import mtu_reduced
 from pysock.families.inet.tcp.sock import TcpSock
 from pysock.families.inet.tcp.timewait import TimeWaitQueue
 from pysock.uapi.in_ import IPPROTO_TCP
@@ -48,7 +49,7 @@ def setup(inet: InetNet) -> TcpNet:
     inet.protos[IPPROTO_TCP] = make_tcp_rcv(tcp)
 
     def icmp_error(quoted: bytes, header_len: int, type: int, code: int, info: int) -> None:
-        handle_icmp_error(tcp, quoted, header_len, type, code)
+        handle_icmp_error(tcp, quoted, header_len, type, code, info)
 
     inet.errors[IPPROTO_TCP] = icmp_error
     return tcp
@@ -63,16 +64,16 @@ def hash(sk: TcpSock) -> None:
 def unhash(sk: TcpSock) -> None:
     """Nothing that arrives finds this socket any more."""
     tcp = sk.tcp
-    if sk.ehash_key and tcp.ehash.get(sk.ehash_key) is sk:
+    if tcp.ehash.get(sk.ehash_key) is sk:
         del tcp.ehash[sk.ehash_key]
-    listeners = tcp.listeners.get(sk.sport)
-    if listeners and sk in listeners:
+    elif sk.state == TCP_LISTEN:
+        listeners = tcp.listeners[sk.sport]
         listeners.remove(sk)
         if not listeners:
             del tcp.listeners[sk.sport]
 
 
-def handle_icmp_error(tcp: TcpNet, quoted: bytes, header_len: int, type: int, code: int) -> None:
+def handle_icmp_error(tcp: TcpNet, quoted: bytes, header_len: int, type: int, code: int, info: int = 0) -> None:
     """tcp_v4_err(): an ICMP error quotes one of our segments. Hard errors end an opening connection, soft ones are
     kept.
     """
@@ -85,25 +86,39 @@ def handle_icmp_error(tcp: TcpNet, quoted: bytes, header_len: int, type: int, co
         + quoted[header_len + 2 : header_len + 4]
         + quoted[header_len : header_len + 2]
     )
-    who = tcp.ehash.get(key)
-    if not isinstance(who, TcpSock):
-        return
-    seq = int.from_bytes(quoted[header_len + 4 : header_len + 8], "big")
-    in_flight = who.snd_nxt - who.snd_una
-    if (seq - who.snd_una) & 0xFFFFFFFF > in_flight and who.state != TCP_LISTEN:
-        tcp.inet.mibs.tcpext.OutOfWindowIcmps += 1
+    who = quoted_connection(tcp, key, int.from_bytes(quoted[header_len + 4 : header_len + 8], "big"))
+    if who is None:
         return
     if type == 3:
         number, _fatal = UNREACHABLE.get(code, (errno.EHOSTUNREACH, False))
         if code == 4:
-            return  # path MTU: the route cache's business
+            mtu_reduced(who, info)
+            return
     elif type in (11, 12):
         number = errno.EHOSTUNREACH if type == 11 else errno.EPROTO
     else:
         return
-    if who.state == TCP_SYN_SENT:
-        abort(who, number)
-    elif who.recverr and not who.dead:
-        who.set_error(number)
+    connection_error(who, number, who.recverr)
+
+
+def quoted_connection(tcp: TcpNet, key: bytes, seq: int) -> TcpSock | None:
+    """Whose segment an ICMP error quotes, by the flow as the peer's segments have it; None unless it is in flight."""
+    who = tcp.ehash.get(key)
+    if not isinstance(who, TcpSock):
+        return None
+    if (seq - who.snd_una) & 0xFFFFFFFF > who.snd_nxt - who.snd_una:
+        tcp.inet.mibs.tcpext.OutOfWindowIcmps += 1
+        return None
+    return who
+
+
+def connection_error(sk: TcpSock, number: int, recverr: bool) -> None:
+    """The network said errno ``number`` of a connection: it ends one that is being opened; others remember it, or
+    report it to a program that asked for that.
+    """
+    if sk.state == TCP_SYN_SENT:
+        abort(sk, number)
+    elif recverr and not sk.dead:
+        sk.set_error(number)
     else:
-        who.err_soft = number
+        sk.err_soft = number

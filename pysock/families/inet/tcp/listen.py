@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
+from pysock.core.clock import NEVER
 from pysock.core.skbuff import SkBuff, kfree_skb
-from pysock.core.timer import Timer
-from pysock.families.inet import route
-from pysock.families.inet.addr import ANY
-from pysock.families.inet.ip_output import send_datagram
-from pysock.families.inet.tcp import connect, rtt
+from pysock.families.inet import reuseport
+from pysock.families.inet.tcp import connect, filtered, rtt
+from pysock.families.inet.tcp.af import addresses, af_of, longest_payload
 from pysock.families.inet.tcp.end import abort_child
 from pysock.families.inet.tcp.options import (
     M32,
@@ -26,27 +25,31 @@ from pysock.families.inet.tcp.options import (
     syn_segment,
     timestamp_now,
 )
+from pysock.families.inet.tcp.rare import inherit_rare, saved_syn
+from pysock.families.inet.tcp.requests import RequestQueue
 from pysock.families.inet.tcp.reset import send_bare, send_reset_for
-from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, TcpSock, nothing
-from pysock.uapi.tcp import TCP_LISTEN, TCP_SYN_RECV
-from pysock.wire.ipv4 import DF
-from pysock.wire.tcp import ACK, RST, SYN
+from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, TcpSock
+from pysock.uapi.tcp import TCP_SYN_RECV
+from pysock.wire.tcp import ACK, FIN, RST, SYN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.kernel import Kernel
+    from pysock.families.inet.route import Rtable
     from pysock.families.inet.tcp.input import SegmentInfo
     from pysock.families.inet.tcp.net import TcpNet
     from pysock.wire.tcp_options import TcpOptions
+
 
 class Listener:
     """What a socket in LISTEN keeps: who waits to be accepted, and who is half open."""
 
     __slots__ = ("accept_queue", "backlog", "requests")
 
-    def __init__(self, backlog: int) -> None:
+    def __init__(self, kernel: Kernel, backlog: int) -> None:
         self.backlog = backlog
         self.accept_queue: deque[TcpSock] = deque()
-        self.requests: set[RequestSock] = set()
+        self.requests = RequestQueue(kernel)
 
     def full(self) -> bool:
         """sk_acceptq_is_full()."""
@@ -54,32 +57,40 @@ class Listener:
 
 
 class RequestSock:
-    """A half-open connection (struct tcp_request_sock)."""
+    """A half-open connection (struct tcp_request_sock). ``rto`` is ns, ``expires`` when it is over (monotonic ns).
+    ``oif`` is the device that it belongs to, 0: any. ``acked``: the peer answered, and TCP_DEFER_ACCEPT waits for data.
+    ``saved_syn`` is for TCP_SAVED_SYN.
+    """
 
     __slots__ = (
+        "acked",
+        "af",
         "daddr",
+        "expires",
         "isn",
         "key",
         "listener",
+        "oif",
         "options",
         "rcv_isn",
         "retries",
         "rto",
         "saddr",
+        "saved_syn",
         "sent_at",
-        "timer",
         "ts_offset",
         "window",
         "wscale",
     )
 
-    def __init__(self, listener: TcpSock, key: bytes, info: SegmentInfo) -> None:
+    def __init__(self, listener: TcpSock, key: bytes, skb: SkBuff, info: SegmentInfo, options: TcpOptions) -> None:
         tcp = listener.tcp
         self.listener = listener
         self.key = key
-        self.daddr = key[:4]
-        self.saddr = key[4:8]
-        self.options: TcpOptions = info.options()
+        self.af = af = af_of(tcp, key)
+        self.daddr, self.saddr = addresses(key)
+        self.oif = listener.bound_dev_if or af.scope(key, skb)
+        self.options = options
         self.rcv_isn = info.seq
         self.isn = tcp.isn.getrandbits(32)
         self.ts_offset = tcp.isn.getrandbits(32)
@@ -88,26 +99,31 @@ class RequestSock:
         self.sent_at = tcp.kernel.now
         self.retries = 0
         self.rto = RTO_INITIAL
-        self.timer = Timer(self._resend)
+        self.expires = NEVER
+        self.acked = False
+        rare = listener.rare
+        self.saved_syn = saved_syn(rare, skb, info.header_len) if rare is not None and rare.save_syn else b""
+
+    def route(self) -> Rtable | None:
+        """The way to the peer; None when there is none any more (inet_csk_route_req)."""
+        return self.af.route(self.daddr, self.saddr, self.oif)
 
     def send_synack(self) -> None:
+        rt = self.route()
+        if rt is None:
+            return
         sk = self.listener
         tcp = sk.tcp
-        inet = sk.inet
-        try:
-            rt = route.output(inet, self.daddr, self.saddr, sk.bound_dev_if)
-        except OSError:
-            inet.mibs.ip.OutNoRoutes += 1
-            return
-        mss = min(rt.mtu, 0xFFFF) - 40
+        mss = longest_payload(self.af, rt)
         if sk.user_mss:
             mss = min(mss, sk.user_mss)
         stamps = self.options.timestamps
         ts_val = timestamp_now(tcp.kernel.now, self.ts_offset) if tcp.timestamps and stamps else None
-        options = syn_options(mss, self.wscale, ts_val, stamps[0] if stamps else 0)
-        ports = self.key[10:12] + self.key[8:10]
+        sack = self.options.sack_permitted and tcp.sack
+        options = syn_options(mss, self.wscale, ts_val, stamps[0] if stamps else 0, sack)
+        key = self.key
         skb = syn_segment(
-            ports,
+            key[-2:] + key[-4:-2],
             self.isn,
             self.rcv_isn + 1,
             SYN | ACK,
@@ -115,9 +131,8 @@ class RequestSock:
             pseudo_sum(self.saddr, self.daddr, 20),
             options,
         )
-        inet.mibs.tcp.OutSegs += 1
-        ttl = sk.ttl if sk.ttl >= 0 else None
-        send_datagram(inet, rt, 6, skb, tos=sk.tos, ttl=ttl, frag=DF, ident=0)
+        sk.inet.mibs.tcp.OutSegs += 1
+        self.af.send(rt, skb, sk)
 
     def send_ack(self) -> None:
         """Answer a segment outside the window (tcp_v4_reqsk_send_ack)."""
@@ -126,51 +141,66 @@ class RequestSock:
         if tcp.timestamps and self.options.timestamps:
             stamps = (timestamp_now(tcp.kernel.now, self.ts_offset), self.options.timestamps[0])
         window = min(self.listener.win_space, 0xFFFF) >> max(self.wscale, 0)
-        send_bare(tcp, self.key, self.isn + 1, self.rcv_isn + 1, ACK, window, stamps)
+        send_bare(tcp, self.key, self.isn + 1, self.rcv_isn + 1, ACK, window, stamps, self.oif)
 
-    def _resend(self) -> None:
-        """reqsk_timer_handler()."""
+    def expired(self) -> None:
+        """The SYN-ACK was not acknowledged in time: send it again, or give up."""
         sk = self.listener
-        if self.retries >= (sk.syn_retries or sk.tcp.synack_retries) or sk.state != TCP_LISTEN:
+        listener = sk.listener
+        # With TCP_DEFER_ACCEPT a peer that answered is left alone, and asked once more in the end (syn_ack_recalc).
+        deferred = self.acked and self.retries < sk.defer_accept
+        if listener is None or (self.retries >= (sk.syn_retries or sk.tcp.synack_retries) and not deferred):
             self.drop()
             return
         self.retries += 1
         self.rto = min(self.rto << 1, RTO_MAX)
-        sk.inet.mibs.tcp.RetransSegs += 1
-        sk.inet.mibs.tcpext.TCPSynRetrans += 1
-        self.send_synack()
-        sk.kernel.timers.mod_timer(self.timer, sk.kernel.now + self.rto)
+        if not deferred or self.retries == sk.defer_accept:
+            sk.inet.mibs.tcp.RetransSegs += 1
+            sk.inet.mibs.tcpext.TCPSynRetrans += 1
+            self.send_synack()
+        listener.requests.add(self)
 
     def drop(self) -> None:
         """Forget the request."""
         sk = self.listener
-        timers = sk.kernel.timers
-        timers.del_timer(self.timer)
-        self.timer.function = nothing  # its place in the heap shall not keep the request alive
         if sk.tcp.ehash.get(self.key) is self:
             del sk.tcp.ehash[self.key]
         if sk.listener is not None:
-            sk.listener.requests.discard(self)
+            sk.listener.requests.remove(self)
 
 
-def lookup_listener(tcp: TcpNet, daddr: bytes, port: int, skb: SkBuff) -> TcpSock | None:
-    """The best listener for a SYN (inet_lhash2_lookup): a bound address beats any; equal ones share by SO_REUSEPORT."""
-    listeners = tcp.listeners.get(port)
+def lookup_listener(tcp: TcpNet, key: bytes, skb: SkBuff) -> TcpSock | None:
+    """The best listener for a SYN of the flow ``key`` (inet_lhash2_lookup, inet6_lhash2_lookup): a bound address beats
+    any, IPv4's own a dual-stack one; equal ones share by SO_REUSEPORT.
+    """
+    listeners = tcp.listeners.get(key[-2] << 8 | key[-1])
     if not listeners:
         return None
     best: list[TcpSock] = []
     best_score = 0
-    ifindex = skb.dev.ifindex if skb.dev is not None else 0
+    daddr = addresses(key)[1]
+    v4 = len(daddr) == 4
+    ifindex = af_of(tcp, key).incoming_index(skb)
     for sk in listeners:
-        score = 1
-        if sk.rcv_saddr != ANY:
-            if sk.rcv_saddr != daddr:
+        part = sk.pinet6
+        if part is None:
+            if not v4:
                 continue
-            score += 2
+            local = sk.rcv_saddr
+            score = 2
+        else:
+            if v4 and part.only:
+                continue
+            local = sk.rcv_saddr if v4 else part.rcv_saddr
+            score = 1
+        if any(local):
+            if local != daddr:
+                continue
+            score += 4
         if sk.bound_dev_if:
             if sk.bound_dev_if != ifindex:
                 continue
-            score += 4
+            score += 8
         if score > best_score:
             best_score = score
             best = [sk]
@@ -180,13 +210,15 @@ def lookup_listener(tcp: TcpNet, daddr: bytes, port: int, skb: SkBuff) -> TcpSoc
         return None
     if len(best) == 1 or not best[0].reuseport:
         return best[0]
-    start = skb.network_header + 12
-    flow = int.from_bytes(bytes(skb.head[start : start + 4]) + bytes(skb.head[skb.data : skb.data + 2]), "big")
-    return best[flow * 2654435761 % 4294967296 % len(best)]
+    flow = int.from_bytes(key[: len(daddr)] + key[-4:-2], "big")
+    chosen = best[flow * 2654435761 % 4294967296 % len(best)]
+    return reuseport.choose(best, chosen, skb, skb.head[skb.data + 12] >> 4 << 2)
 
 
 def segment(sk: TcpSock, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
     """A segment for a listener that belongs to no connection (RFC 9293 3.10.7.2)."""
+    if sk.filter is not None and not filtered.passes(sk, skb, info):
+        return
     flags = info.flags
     if flags & RST:
         kfree_skb(skb, "TCP_RESET")
@@ -206,21 +238,23 @@ def segment(sk: TcpSock, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
         ext.ListenDrops += 1
         kfree_skb(skb, "TCP_LISTEN_OVERFLOW")
         return
-    if len(listener.requests) >= sk.tcp.max_syn_backlog:
+    if listener.requests.count >= sk.tcp.max_syn_backlog:
         ext.TCPReqQFullDrop += 1
         ext.ListenDrops += 1
         kfree_skb(skb, "TCP_LISTEN_OVERFLOW")
         return
-    request = RequestSock(sk, key, info)
-    listener.requests.add(request)
+    assert info.options is not None
+    request = RequestSock(sk, key, skb, info, info.options)
     sk.tcp.ehash[key] = request
     request.send_synack()
-    sk.kernel.timers.mod_timer(request.timer, sk.kernel.now + request.rto)
+    listener.requests.add(request)
 
 
 def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> TcpSock | None:
     """A segment for a half-open connection (tcp_check_req). The new connection, if the segment has more for it."""
     sk = request.listener
+    if sk.filter is not None and not filtered.passes(sk, skb, info):
+        return None
     flags = info.flags
     listener = sk.listener
     if flags & SYN and not flags & ACK and info.seq == request.rcv_isn:
@@ -252,6 +286,11 @@ def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> Tcp
     if not flags & ACK:
         kfree_skb(skb, "TCP_FLAGS")
         return None
+    if request.retries < sk.defer_accept and not info.n and not flags & FIN and not distance:
+        request.acked = True
+        sk.inet.mibs.tcpext.TCPDeferAcceptDrop += 1
+        kfree_skb(skb, "NOT_SPECIFIED")
+        return None
     if listener is None or listener.full():
         ext = sk.inet.mibs.tcpext
         ext.ListenOverflows += 1
@@ -261,23 +300,31 @@ def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> Tcp
             request.drop()
         kfree_skb(skb, "TCP_LISTEN_OVERFLOW")
         return None
-    child = create_child(request, info)
-    request.drop()
-    child.tcp.ehash[child.ehash_key] = child
+    rt = request.route()
+    if rt is None:
+        kfree_skb(skb, "IP_OUTNOROUTES")
+        return None
+    child = create_child(request, info, rt)
+    listener.requests.remove(request)
+    sk.tcp.ehash[request.key] = child  # in its place
     listener.accept_queue.append(child)
-    sk.data_ready()
+    if sk.wait_queue is not None:
+        sk.data_ready()
     return child if info.n or flags & 1 else None
 
 
-def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
-    """tcp_v4_syn_recv_sock(): the connection's own socket, with what it inherits from the listener."""
+def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock:
+    """The connection's own socket, with what it inherits from the listener (tcp_v4_syn_recv_sock,
+    tcp_v6_syn_recv_sock).
+    """
     parent = request.listener
     key = request.key
     sk = TcpSock(parent.net, parent.family, parent.type, parent.protocol, parent.prot, parent.creds)
-    sk.saddr = sk.rcv_saddr = request.saddr
-    sk.daddr = request.daddr
+    if parent.ext is not None:
+        filtered.inherit(parent, sk)
+    parent.af.adopt(parent, sk, request.saddr, request.daddr)
     sk.sport = parent.sport
-    sk.dport = int.from_bytes(key[8:10], "big")
+    sk.dport = int.from_bytes(key[-4:-2], "big")
     sk.ehash_key = key
     (
         sk.flags,
@@ -308,13 +355,16 @@ def create_child(request: RequestSock, info: SegmentInfo) -> TcpSock:
         sk.syn_retries,
         sk.window_clamp,
     ) = _INHERITED(parent)
+    sk.bound_dev_if = request.oif
+    if parent.rare is not None or parent.rcv_extra is not None:
+        inherit_rare(parent, sk, request.saved_syn)
     sk.bucket = parent.bucket
     if sk.bucket is not None:
         sk.bucket.owners[sk] = None
     tcp = parent.tcp
     now = tcp.kernel.now
     sk.ts_offset = request.ts_offset
-    connect.setup_route(sk)
+    connect.setup_route(sk, rt)
     sk.snd_una = sk.snd_nxt = request.isn + 1
     sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = request.rcv_isn + 1
     sk.rcv_adv += min(parent.win_space, 0xFFFF)
@@ -368,7 +418,7 @@ def stop(sk: TcpSock) -> None:
     listener = sk.listener
     if listener is None:
         return
-    for request in list(listener.requests):
+    for request in listener.requests.close():
         request.drop()
     sk.listener = None
     for child in listener.accept_queue:

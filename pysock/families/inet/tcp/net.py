@@ -7,12 +7,14 @@ from functools import partial
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.errors import err
+from pysock.families.inet.tcp.af import TcpIpv4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pysock.families.inet.net import InetNet
+    from pysock.families.inet.tcp.af import TcpAf
     from pysock.families.inet.tcp.cong import CongestionControl
     from pysock.families.inet.tcp.listen import RequestSock
     from pysock.families.inet.tcp.sock import TcpSock
@@ -30,7 +32,8 @@ class BindBucket:
 
 
 class TcpNet:
-    """``ehash``: 12 wire bytes (peer address, our address, peer port, our port) -> who handles that connection.
+    """``ehash``: 12 wire bytes (peer address, our address, peer port, our port), over IPv6 36, -> who handles that
+    connection. ``ipv4`` and ``ipv6`` are how TCP goes over them.
 
     ``listeners``: local port -> listening sockets. ``bhash``: local port -> BindBucket. ``rmem`` and ``wmem`` are
     (min, default, max) bytes. Settings are sysctls of net.ipv4 with the same name.
@@ -41,9 +44,12 @@ class TcpNet:
         "available",
         "bhash",
         "cong",
+        "dsack",
         "ehash",
         "fin_timeout",
         "inet",
+        "ipv4",
+        "ipv6",
         "isn",
         "keepalive_intvl",
         "keepalive_probes",
@@ -59,6 +65,7 @@ class TcpNet:
         "ports",
         "retries2",
         "rmem",
+        "sack",
         "somaxconn",
         "syn_retries",
         "synack_retries",
@@ -84,6 +91,8 @@ class TcpNet:
         self.ehash: dict[bytes, TcpSock | RequestSock | TimeWaitSock] = {}
         self.listeners: dict[int, list[TcpSock]] = {}
         self.bhash: dict[int, BindBucket] = {}
+        self.ipv4: TcpAf = TcpIpv4(inet)
+        self.ipv6: TcpAf = None  # type: ignore[assignment]  # inet6 sets it, before anything IPv6 comes in
         self.timewait: TimeWaitQueue = None  # type: ignore[assignment]  # set by ipv4.setup, which knows both classes
         self.isn = inet.kernel.random("tcp.isn")
         self.ports = inet.kernel.random("tcp.ports")
@@ -101,7 +110,7 @@ class TcpNet:
         self.retries2 = 15
         self.orphan_retries = 8
         self.max_tw_buckets = 262144
-        self.timestamps = self.window_scaling = self.moderate_rcvbuf = True
+        self.timestamps = self.window_scaling = self.moderate_rcvbuf = self.sack = self.dsack = True
         self.abort_on_overflow = False
         self.tw_reuse = 2
         self._register_sysctls()
@@ -136,7 +145,7 @@ class TcpNet:
                 maximum=high,
                 on_change=partial(setattr, self, name),
             )
-        for name in ("timestamps", "window_scaling", "moderate_rcvbuf", "abort_on_overflow"):
+        for name in ("timestamps", "window_scaling", "sack", "dsack", "moderate_rcvbuf", "abort_on_overflow"):
             sysctl.register_bool(
                 f"net.ipv4.tcp_{name}", getattr(self, name), on_change=partial(setattr, self, name)
             )

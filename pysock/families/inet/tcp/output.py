@@ -1,6 +1,6 @@
 """Segments out (net/ipv4/tcp_output.c).
 
-`transmit_skb` builds the header of one segment around its payload and hands it to IP; every segment of a connection
+`transmit_skb` builds the header of one segment and hands it with its payload to IP; every segment of a connection
 leaves through it. `xmit_data` sends a new segment and remembers it for retransmission; `write_xmit` sends what
 windows, Nagle and cork let through. The SYN's options are in `options.py`.
 """
@@ -11,10 +11,9 @@ from collections import deque
 from struct import Struct
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
-from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
-from pysock.families.inet.ip_output import queue_xmit
 from pysock.families.inet.tcp.sock import ATO_MIN, NAGLE_CORK, NAGLE_OFF, SEG_FIN, Segment, TcpSock
-from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, PSH, RST
+from pysock.families.inet.tcp.urgent import pointer_for
+from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, PSH, RST, URG
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
 M32 = 0xFFFFFFFF
@@ -29,8 +28,21 @@ PSH_ACK = PSH | ACK
 GSO_MAX = 65536
 
 
+class _Blank(Segment):
+    """A `Segment` that is filled in field by field, at half the price."""
+
+    __slots__ = ()
+    __init__ = object.__init__
+
+
 def transmit_skb(
-    sk: TcpSock, seq: int, flags: int, frags: tuple[bytes | memoryview, ...] = (), n: int = 0, gso_size: int = 0
+    sk: TcpSock,
+    seq: int,
+    flags: int,
+    frags: tuple[bytes | memoryview, ...] = (),
+    n: int = 0,
+    gso_size: int = 0,
+    urgent: int = 0,
 ) -> int:
     """tcp_transmit_skb(): one segment with ``n`` bytes of payload. Returns what IP said: 0 or a negative errno.
 
@@ -48,8 +60,7 @@ def transmit_skb(
             window = select_window(sk)
     sk.rcv_wup = rcv_nxt
     sk.delack_at = NEVER
-    inet = sk.inet
-    inet.mibs.tcp.OutSegs += 1
+    sk.inet.mibs.tcp.OutSegs += 1
     if sk.ts_ok:
         header = _pack_ts(
             sk.ports,
@@ -58,19 +69,15 @@ def transmit_skb(
             _OFFSET_TS | flags,
             window,
             (sk.pseudo + 12 + n) % 0xFFFF,
-            0,
+            urgent,
             TIMESTAMPS_WORD,
             (sk.kernel.now // NSEC_PER_MSEC + sk.ts_offset) & M32,
             sk.ts_recent,
         )
-        skb = SkBuff(header, 0, 32 + n, n, frags)
     else:
-        header = _pack(sk.ports, seq & M32, rcv_nxt & M32, _OFFSET | flags, window, (sk.pseudo + n) % 0xFFFF, 0)
-        skb = SkBuff(header, 0, 20 + n, n, frags)
-    skb.ip_summed = CHECKSUM_PARTIAL
-    skb.csum_offset = CHECKSUM_OFFSET
-    skb.gso_size = gso_size
-    return queue_xmit(sk, skb)
+        header = _pack(sk.ports, seq & M32, rcv_nxt & M32, _OFFSET | flags, window, (sk.pseudo + n) % 0xFFFF, urgent)
+    xmit_segment = sk.af.xmit_segment
+    return xmit_segment(sk, header, n, frags, CHECKSUM_OFFSET, gso_size)
 
 
 def select_window(sk: TcpSock) -> int:
@@ -115,7 +122,9 @@ def schedule_ack(sk: TcpSock) -> None:
             sk.arm(at)
 
 
-def xmit_data(sk: TcpSock, frags: tuple[bytes | memoryview, ...], n: int) -> None:
+def xmit_data(
+    sk: TcpSock, frags: tuple[bytes | memoryview, ...], n: int, flags: int = PSH_ACK, urgent: int = 0
+) -> None:
     """Send ``n`` new bytes at snd_nxt as one segment (or super-segment) and keep them until they are acknowledged."""
     now = sk.kernel.now
     seq = sk.snd_nxt
@@ -134,13 +143,21 @@ def xmit_data(sk: TcpSock, frags: tuple[bytes | memoryview, ...], n: int) -> Non
     queue = sk.rtx_queue
     if queue is None:
         queue = sk.rtx_queue = deque()
-    queue.append(Segment(seq, end, frags, 0, segs, now))
+    segment = _Blank()
+    segment.seq = seq
+    segment.end_seq = end
+    segment.frags = frags
+    segment.flags = 0
+    segment.segs = segs
+    segment.sent_at = now
+    segment.lost = segment.resent = segment.retrans = False
+    queue.append(segment)
     sk.packets_out += segs
     sk.snd_nxt = end
     sk.last_sent = now
     if not sk.pingpong and now - sk.lrcvtime < ATO_MIN:
         sk.pingpong = True
-    transmit_skb(sk, seq, PSH_ACK, frags, n, gso)
+    transmit_skb(sk, seq, flags, frags, n, gso, urgent)
     if sk.rto_at == NEVER:
         at = sk.rto_at = now + sk.rto
         timer = sk.timer
@@ -201,6 +218,9 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
         if window <= 0:
             break
         limit = min(sk.size_goal, window, room * sk.mss)
+        urgent = sk.snd_up > sk.snd_nxt
+        if urgent and limit > sk.mss:
+            limit = sk.mss  # each segment has its own pointer
         if n > limit:
             n = limit
             mss = sk.mss
@@ -208,7 +228,7 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
                 n -= n % mss
             elif n < mss and n < sk.max_window >> 1:
                 break  # sender's silly-window avoidance (RFC 9293 3.8.6.2.1): a better window, or the probe timer
-        elif n < sk.mss and not push:
+        elif n < sk.mss and not push and not urgent:
             nonagle = sk.nonagle
             if nonagle & NAGLE_CORK:
                 break
@@ -218,7 +238,11 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
         if not sk.packets_out:
             sk.rto_at = NEVER  # the probe timer's; this data starts its own
             sk.backoff = 0
-        xmit_data(sk, take_unsent(sk, n), n)
+        if urgent:
+            up = pointer_for(sk, sk.snd_nxt)
+            xmit_data(sk, take_unsent(sk, n), n, PSH_ACK | URG if up else PSH_ACK, up)
+        else:
+            xmit_data(sk, take_unsent(sk, n), n)
     if sk.unsent_bytes:
         if not sk.packets_out and sk.rto_at == NEVER:
             # Nothing in flight will bring an ACK: probe the window, or flush the cork.
@@ -251,6 +275,8 @@ def retransmit(sk: TcpSock, segment: Segment) -> int:
     mibs = sk.inet.mibs
     mibs.tcp.RetransSegs += segment.segs
     segment.retrans = True
+    sk.total_retrans += segment.segs
+    sk.bytes_retrans += segment.end_seq - segment.seq
     if not segment.resent:
         segment.resent = True
         sk.retrans_out += segment.segs
@@ -264,14 +290,22 @@ def retransmit(sk: TcpSock, segment: Segment) -> int:
         flags |= FIN
     elif n:
         flags |= PSH
-    result = transmit_skb(sk, segment.seq, flags, segment.frags, n, sk.mss if segment.segs > 1 else 0)
+    gso = sk.mss if segment.segs > 1 else 0
+    up = 0 if gso else pointer_for(sk, segment.seq)
+    if up:
+        flags |= URG
+    result = transmit_skb(sk, segment.seq, flags, segment.frags, n, gso, up)
     if result:
         mibs.tcpext.TCPRetransFail += 1
     return result
 
 
 def send_probe(sk: TcpSock) -> None:
-    """A segment with old data's number and none of its bytes: the peer must answer it (tcp_xmit_probe_skb)."""
+    """A segment with old data's number and none of its bytes: the peer must answer it (tcp_xmit_probe_skb). It
+    learns of urgent data before there is room for it.
+    """
+    if sk.snd_una < sk.snd_up <= sk.snd_una + 0xFFFF:
+        transmit_skb(sk, sk.snd_una, ACK | URG, urgent=sk.snd_up - sk.snd_una)
     transmit_skb(sk, sk.snd_una - 1, ACK)
 
 

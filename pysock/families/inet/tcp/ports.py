@@ -10,9 +10,11 @@ import errno
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.errors import err
-from pysock.families.inet.addr import ANY
+from pysock.families.inet.addr import is_loopback
+from pysock.families.inet.tcp.af import addresses
 from pysock.families.inet.tcp.net import BindBucket
 from pysock.families.inet.tcp.timewait import TimeWaitSock
+from pysock.families.inet.v6part import LOOPBACK6, claims, same_address
 from pysock.uapi.tcp import TCP_LISTEN
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ def conflicts(sk: TcpSock, bucket: BindBucket) -> bool:
             continue
         if sk.reuseport and other.reuseport and sk.creds.uid == other.creds.uid:
             continue
-        if ANY in (sk.rcv_saddr, other.rcv_saddr) or sk.rcv_saddr == other.rcv_saddr:
+        if same_address(sk, other):
             return True
     return False
 
@@ -39,8 +41,7 @@ def conflicts(sk: TcpSock, bucket: BindBucket) -> bool:
 def _timewait_conflict(sk: TcpSock, port: int) -> bool:
     """A TIME-WAIT connection holds the port, unless both it and the newcomer had SO_REUSEADDR."""
     return any(
-        (sk.rcv_saddr == ANY or tw.key[4:8] == sk.rcv_saddr) and not (sk.reuse and tw.reuse)
-        for tw in sk.tcp.timewait.on_port(port)
+        not (sk.reuse and tw.reuse) and claims(sk, addresses(tw.key)[1]) for tw in sk.tcp.timewait.on_port(port)
     )
 
 
@@ -131,7 +132,7 @@ def _usable(sk: TcpSock, key: bytes) -> bool:
     if not isinstance(who, TimeWaitSock):
         return False
     reuse = sk.tcp.tw_reuse
-    loopback = key[0] == 127 and key[4] == 127
+    loopback = all(is_loopback(addr) if len(addr) == 4 else addr == LOOPBACK6 for addr in addresses(key))
     if not who.ts_ok or not (reuse == 1 or (reuse == 2 and loopback)):
         return False
     if sk.kernel.now - who.ts_stamp <= NSEC_PER_SEC:
@@ -141,10 +142,7 @@ def _usable(sk: TcpSock, key: bytes) -> bool:
 
 
 def _take(sk: TcpSock, key: bytes, saddr: bytes, daddr: bytes, dport: int) -> None:
-    sk.saddr = saddr
-    if sk.rcv_saddr == ANY:
-        sk.rcv_saddr = saddr
-    sk.daddr = daddr
+    sk.af.set_names(sk, saddr, daddr)
     sk.dport = dport
     sk.ehash_key = key
     sk.tcp.ehash[key] = sk

@@ -12,18 +12,18 @@ from pysock.core.sock import (
     SHUTDOWN_MASK,
     SOCK_DONE,
     SOCK_KEEPOPEN,
-    Address,
     PollTable,
     Proto,
 )
-from pysock.families.inet.addr import ANY
-from pysock.families.inet.tcp import connect, ipv4, listen, ports, recv, send, sockopt
+from pysock.families.inet import ip_error, reuseport
+from pysock.families.inet.tcp import connect, filtered, ipv4, listen, peek, ports, recv, send, sockopt, urgent
 from pysock.families.inet.tcp.ack import is_writeable
 from pysock.families.inet.tcp.end import done, drop_unsent, fin_wait2_orphaned
 from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.output import close_write, send_reset
 from pysock.families.inet.tcp.sock import INIT_CWND, NO_SSTHRESH, RTO_INITIAL, TcpSock
 from pysock.families.inet.tcp.states import CLOSE_TRANSITIONS
+from pysock.families.inet.v6part import same_address
 from pysock.uapi.ioctl import SIOCATMARK, SIOCINQ, SIOCOUTQ
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLRDNORM, EPOLLWRNORM
 from pysock.uapi.tcp import (
@@ -39,6 +39,10 @@ from pysock.uapi.tcp import (
     TCP_SYN_SENT,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pysock.core.filter import BpfProgram
+
 SIOCOUTQNSD = 0x894B
 
 
@@ -48,12 +52,22 @@ class TcpProt(Proto):
     __slots__ = ()
     name = "TCP"
 
-    # The functions themselves: one call less for each message.
+    # The functions themselves: one call less each time.
     sendmsg = staticmethod(send.sendmsg)
     recvmsg = staticmethod(recv.recvmsg)
+    connect = staticmethod(connect.connect)
+    hash = staticmethod(ipv4.hash)
+    unhash = staticmethod(ipv4.unhash)
+    get_port = staticmethod(ports.get_port)
+    recv_error = staticmethod(ip_error.recv_error)
+    filter_changed = staticmethod(filtered.changed)
+    peek_offset = staticmethod(peek.offset_of)
+    setsockopt = staticmethod(sockopt.setsockopt)
+    getsockopt = staticmethod(sockopt.getsockopt)
 
-    def connect(self, sk: TcpSock, addr: Address) -> None:
-        connect.connect(sk, addr)
+    def reuseport_changed(self, sk: TcpSock, program: BpfProgram | None) -> None:
+        """A program chooses among the listeners of a SO_REUSEPORT group."""
+        reuseport.share(_group(sk), program)
 
     def disconnect(self, sk: TcpSock) -> None:
         """tcp_disconnect(): back to a fresh socket that keeps its options and what it was bound to."""
@@ -72,19 +86,19 @@ class TcpProt(Proto):
         if not sk.user_bound:
             ports.leave(sk)
             sk.sport = 0
-            sk.saddr = sk.rcv_saddr = ANY
-        sk.daddr = ANY
+        sk.af.forget_names(sk)
         sk.dport = 0
         sk.ehash_key = b""
         sk.dst = None
         sk.shutdown = sk.rx_bytes = sk.copied_off = sk.retransmits = sk.backoff = 0
         sk.rx_queue = None
         sk.ofo = None
+        urgent.forget(sk)
         sk.flags &= ~SOCK_DONE
         sk.err_soft = sk.srtt = sk.rttvar = sk.ca_state = sk.snd_wnd = sk.max_window = 0
         sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = sk.rcv_wscale = sk.snd_wscale = sk.ts_recent = 0
         sk.sack_out = sk.lost_out = sk.retrans_out = sk.dupacks = sk.cwnd_cnt = 0
-        sk.probes_out = sk.probes_stamp = sk.retrans_stamp = sk.snd_sml = 0
+        sk.probes_out = sk.probes_stamp = sk.retrans_stamp = sk.snd_sml = sk.snd_up = 0
         sk.ts_ok = sk.nospace = False
         sk.rto = RTO_INITIAL
         sk.cwnd = INIT_CWND
@@ -103,14 +117,16 @@ class TcpProt(Proto):
             o is not sk
             and o.state == TCP_LISTEN
             and not (sk.reuseport and o.reuseport)
-            and (ANY in (o.rcv_saddr, sk.rcv_saddr) or o.rcv_saddr == sk.rcv_saddr)
+            and same_address(sk, o)
             for o in sk.bucket.owners
         ):
             raise err(errno.EADDRINUSE)
         sk.set_rcvbuf_window()
-        sk.listener = listen.Listener(backlog)
+        sk.listener = listen.Listener(sk.kernel, backlog)
         sk.set_state(TCP_LISTEN)
         ipv4.hash(sk)
+        if sk.reuseport:
+            reuseport.join(sk, _group(sk))
 
     def accept(self, sk: TcpSock, flags: int) -> TcpSock:
         """inet_csk_accept(): EINVAL when not listening; waits by SO_RCVTIMEO."""
@@ -188,12 +204,6 @@ class TcpProt(Proto):
             if not sk.wait(deadline):
                 return
 
-    def setsockopt(self, sk: TcpSock, level: int, optname: int, value: bytes) -> None:
-        sockopt.setsockopt(sk, level, optname, value)
-
-    def getsockopt(self, sk: TcpSock, level: int, optname: int, optlen: int) -> bytes:
-        return sockopt.getsockopt(sk, level, optname, optlen)
-
     def set_keepalive(self, sk: TcpSock, on: bool) -> None:
         """SO_KEEPALIVE changed (tcp_set_keepalive)."""
         if sk.state in (TCP_CLOSE, TCP_LISTEN):
@@ -218,7 +228,12 @@ class TcpProt(Proto):
         if shutdown & RCV_SHUTDOWN:
             mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP
         if state not in (TCP_SYN_SENT, TCP_SYN_RECV):
-            if sk.rx_bytes and (sk.rx_bytes >= sk.rcvlowat or shutdown & RCV_SHUTDOWN):
+            here = sk.rx_bytes
+            if sk.rcv_extra is not None:
+                hole, pri = urgent.poll(sk)
+                here -= hole
+                mask |= pri
+            if here > 0 and (here >= sk.rcvlowat or shutdown & RCV_SHUTDOWN):
                 mask |= EPOLLIN | EPOLLRDNORM
             if shutdown & SEND_SHUTDOWN or is_writeable(sk):
                 mask |= EPOLLOUT | EPOLLWRNORM
@@ -232,7 +247,7 @@ class TcpProt(Proto):
         if cmd == SIOCINQ:
             if sk.state == TCP_LISTEN:
                 raise err(errno.EINVAL)
-            return sk.rx_bytes.to_bytes(4, "little")
+            return urgent.inq(sk).to_bytes(4, "little")
         if cmd in (SIOCOUTQ, SIOCOUTQNSD):
             if sk.state == TCP_LISTEN:
                 raise err(errno.EINVAL)
@@ -241,24 +256,21 @@ class TcpProt(Proto):
             waiting = sk.unsent_bytes + (sk.snd_nxt - sk.snd_una if cmd == SIOCOUTQ else 0)
             return waiting.to_bytes(4, "little")
         if cmd == SIOCATMARK:
-            return bytes(4)  # there is no urgent data
+            return (urgent.mark(sk) == 0).to_bytes(4, "little")
         raise err(errno.ENOTTY)
 
-    def hash(self, sk: TcpSock) -> None:
-        ipv4.hash(sk)
 
-    def unhash(self, sk: TcpSock) -> None:
-        ipv4.unhash(sk)
-
-    def get_port(self, sk: TcpSock, port: int) -> None:
-        ports.get_port(sk, port)
+def _group(sk: TcpSock) -> list[TcpSock]:
+    """The listeners that share the port of ``sk`` by SO_REUSEPORT, the oldest one first."""
+    return [other for other in sk.tcp.listeners.get(sk.sport, ()) if reuseport.same_group(sk, other)]
 
 
 def _orphan(sk: TcpSock) -> None:
     """Nobody holds the socket any more; waiters of other threads look again and find it closed."""
     sk.socket = None
-    sk.state_change()
-    sk.wait_queue = None
+    if sk.wait_queue is not None:
+        sk.state_change()
+        sk.wait_queue = None
 
 
 TCP_PROT = TcpProt()

@@ -5,17 +5,20 @@ window.
 from __future__ import annotations
 
 import errno
+from struct import Struct
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
-from pysock.core.sock import RCV_SHUTDOWN, MsgHdr
-from pysock.core.sockopt_set import SOCK_RCVBUF_LOCKED
+from pysock.core.sock import RCV_SHUTDOWN, SOCK_DONE, SOCK_OOBINLINE, MsgHdr
+from pysock.core.sockopt_set import SOCK_PEEK_OFF, SOCK_RCVBUF_LOCKED
+from pysock.families.inet.tcp import peek, urgent
 from pysock.families.inet.tcp.output import select_window, send_ack
 from pysock.families.inet.tcp.sock import TcpSock
-from pysock.uapi.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL
-from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
+from pysock.uapi.in_ import IPPROTO_TCP
+from pysock.uapi.socket import MSG_DONTWAIT, MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL
+from pysock.uapi.tcp import TCP_CLOSE, TCP_CM_INQ, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
 
-SOCK_DONE = 2
+_int = Struct("=i").pack
 
 
 def recvmsg(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None = None) -> bytes:
@@ -23,27 +26,38 @@ def recvmsg(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None = None) -> by
 
     Inside, a result may be shorter than what is queued only when ``size`` says so.
     """
-    queue = sk.rx_queue
-    if queue and not flags and not sk.copied_off:
-        chunk = queue[0]
-        n = len(chunk)
-        if n <= size and (n == size or (len(queue) == 1 and n >= sk.rcvlowat)):
+    while not flags & ~MSG_DONTWAIT and sk.rcv_extra is None:
+        queue = sk.rx_queue
+        if queue:
+            chunk = queue[0]
+            n = len(chunk)
+            if sk.copied_off or n > size or (n < size and (len(queue) > 1 or n < sk.rcvlowat)):
+                break
             queue.popleft()
             sk.rx_bytes -= n
             # Only then can there be something to tell the peer: see cleanup_rbuf().
             if not sk.pingpong or sk.rcv_nxt - sk.rcv_wup > sk.rcv_mss or 2 * (sk.rcv_adv - sk.rcv_nxt) <= sk.win_space:
                 cleanup_rbuf(sk, n)
             return chunk if type(chunk) is bytes else bytes(chunk)
-    return _recvmsg_slow(sk, size, flags)
+        if flags or not size or sk.state != TCP_ESTABLISHED or sk.err or sk.shutdown or sk.rcvtimeo != NEVER:
+            break
+        sk.wait(NEVER)
+    if flags & MSG_ERRQUEUE:
+        return sk.prot.recv_error(sk, size, flags, msg)  # type: ignore[attr-defined,no-any-return]  # TCP's has it
+    if flags & MSG_PEEK and sk.flags & SOCK_PEEK_OFF and not flags & MSG_OOB:
+        return peek.receive(sk, size, flags)
+    data = _recvmsg_slow(sk, size, flags, msg)
+    if msg is not None and sk.rcv_extra is not None and sk.rcv_extra.inq and not flags & MSG_OOB:
+        left = sk.rx_bytes or (1 if sk.flags & SOCK_DONE else 0)  # after a FIN: go on, there is an end to read
+        msg.add_control(IPPROTO_TCP, TCP_CM_INQ, _int(left))
+    return data
 
 
-def _recvmsg_slow(sk: TcpSock, size: int, flags: int) -> bytes:
+def _recvmsg_slow(sk: TcpSock, size: int, flags: int, msg: MsgHdr | None) -> bytes:
     if sk.state == TCP_LISTEN:
         raise err(errno.ENOTCONN)
     if flags & MSG_OOB:
-        raise err(errno.EINVAL)
-    if flags & MSG_ERRQUEUE:
-        raise err(errno.EAGAIN)
+        return urgent.recv(sk, size, flags, msg)
     target = 1
     if flags & MSG_WAITALL:
         target = size
@@ -54,18 +68,29 @@ def _recvmsg_slow(sk: TcpSock, size: int, flags: int) -> bytes:
     taken: list[bytes | memoryview] = []
     got = 0
     while True:
+        here = sk.rx_bytes
+        ahead = -1
+        if sk.rcv_extra is not None:
+            ahead = urgent.mark(sk)
+            if not ahead and got:
+                break
+            if not ahead and not flags & MSG_PEEK:
+                urgent.pass_mark(sk)
+            here = urgent.readable(sk)
         if flags & MSG_PEEK:
-            if sk.rx_bytes >= target and sk.rx_bytes:
-                return _peek(sk, size)
-        elif sk.rx_bytes and got < size:
-            got += take(sk, size - got, taken, keep=not flags & MSG_TRUNC)
+            if here and (here >= target or here == ahead):
+                return _peek(sk, min(size, here))
+        elif here and got < size:
+            got += take(sk, min(size - got, here), taken, keep=not flags & MSG_TRUNC)
             cleanup_rbuf(sk, got)
+            if ahead > 0 and not urgent.mark(sk):
+                break
         if got >= target and (got or not size):
             break
         if got and (sk.err or sk.state == TCP_CLOSE or sk.shutdown & RCV_SHUTDOWN):
             break
-        if flags & MSG_PEEK and sk.rx_bytes and (sk.err or sk.shutdown & RCV_SHUTDOWN or not deadline):
-            return _peek(sk, size)
+        if flags & MSG_PEEK and here and (sk.err or sk.shutdown & RCV_SHUTDOWN or not deadline):
+            return _peek(sk, min(size, here))
         if sk.flags & SOCK_DONE:
             break
         if sk.err:
@@ -120,6 +145,8 @@ def take(sk: TcpSock, size: int, into: list[bytes | memoryview], keep: bool = Tr
 def _peek(sk: TcpSock, size: int) -> bytes:
     out: list[bytes | memoryview] = []
     offset = sk.copied_off
+    if not urgent.mark(sk) and not sk.flags & SOCK_OOBINLINE:
+        offset += 1
     left = size
     for chunk in sk.rx_queue or ():
         if not left:
@@ -127,7 +154,7 @@ def _peek(sk: TcpSock, size: int) -> bytes:
         piece = memoryview(chunk)[offset : offset + left]
         out.append(piece)
         left -= len(piece)
-        offset = 0
+        offset = max(offset - len(chunk), 0)
     return b"".join(out)
 
 
@@ -159,14 +186,14 @@ def cleanup_rbuf(sk: TcpSock, copied: int) -> None:
 def _grow_rcvbuf(sk: TcpSock) -> None:
     """tcp_rcv_space_adjust(), in short: a program that keeps up gets a larger buffer, up to tcp_rmem[2]."""
     tcp = sk.tcp
-    if sk.flags & SOCK_RCVBUF_LOCKED or not tcp.moderate_rcvbuf:
+    if sk.rcvbuf >= tcp.rmem[2] or sk.flags & SOCK_RCVBUF_LOCKED or not tcp.moderate_rcvbuf:
         return
     read = sk.rcv_nxt - sk.rx_bytes - sk.rcvq_seq
     now = sk.kernel.now
     interval = max(sk.srtt >> 3, 1_000_000)
     if now - sk.rcvq_time < interval and read < sk.win_space:
         return
-    if 2 * read > sk.win_space and sk.rcvbuf < tcp.rmem[2]:
+    if 2 * read > sk.win_space:
         sk.rcvbuf = min(max(sk.rcvbuf, 4 * read), tcp.rmem[2])
         sk.set_rcvbuf_window()
     sk.rcvq_seq = sk.rcv_nxt - sk.rx_bytes

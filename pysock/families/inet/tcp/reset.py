@@ -7,10 +7,8 @@ from __future__ import annotations
 from struct import Struct
 
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
-from pysock.families.inet import route
-from pysock.families.inet.ip_output import send_datagram
+from pysock.families.inet.tcp.af import addresses, af_of
 from pysock.families.inet.tcp.options import M32, pseudo_sum
-from pysock.wire.ipv4 import DF
 from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, RST, SYN
 from pysock.wire.tcp_options import TIMESTAMPS_WORD
 
@@ -31,17 +29,18 @@ def send_bare(
     flags: int,
     window: int = 0,
     timestamps: tuple[int, int] | None = None,
+    oif: int = 0,
 ) -> None:
-    """A segment without payload and without a socket. ``key`` is the 12 wire bytes of the segment that it answers."""
-    daddr, saddr = key[:4], key[4:8]
-    ports = key[10:12] + key[8:10]
+    """A segment without payload and without a socket. ``key`` is the flow of the segment that it answers, ``oif`` the
+    device it has to leave by, if that matters.
+    """
+    af = af_of(tcp, key)
+    daddr, saddr = addresses(key)
+    ports = key[-2:] + key[-4:-2]
     options = b"" if timestamps is None else _pack_option(TIMESTAMPS_WORD, timestamps[0] & M32, timestamps[1] & M32)
     length = 20 + len(options)
-    inet = tcp.inet
-    try:
-        rt = route.output(inet, daddr, saddr)
-    except OSError:
-        inet.mibs.ip.OutNoRoutes += 1
+    rt = af.route(daddr, saddr, oif)
+    if rt is None:
         return
     head = _pack(
         ports, seq & M32, ack & M32, (length // 4) << 12 | flags, window, pseudo_sum(saddr, daddr, length) % 0xFFFF, 0
@@ -49,8 +48,8 @@ def send_bare(
     skb = SkBuff(head + options, 0, length)
     skb.ip_summed = CHECKSUM_PARTIAL
     skb.csum_offset = CHECKSUM_OFFSET
-    inet.mibs.tcp.OutSegs += 1
-    send_datagram(inet, rt, 6, skb, frag=DF, ident=0)
+    tcp.inet.mibs.tcp.OutSegs += 1
+    af.send(rt, skb, None)
 
 
 def send_reset_for(tcp: TcpNet, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
@@ -58,8 +57,9 @@ def send_reset_for(tcp: TcpNet, skb: SkBuff, info: SegmentInfo, key: bytes) -> N
     if info.flags & RST:
         return
     tcp.inet.mibs.tcp.OutRsts += 1
+    oif = af_of(tcp, key).scope(key, skb)
     if info.flags & ACK:
-        send_bare(tcp, key, info.ack, 0, RST)
+        send_bare(tcp, key, info.ack, 0, RST, oif=oif)
     else:
         length = info.n + bool(info.flags & SYN) + bool(info.flags & FIN)
-        send_bare(tcp, key, 0, info.seq + length, RST | ACK)
+        send_bare(tcp, key, 0, info.seq + length, RST | ACK, oif=oif)

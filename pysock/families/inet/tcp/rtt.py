@@ -40,6 +40,10 @@ def update(sk: TcpSock, sample: int) -> None:
 def set_rto(sk: TcpSock) -> None:
     """RTO = SRTT + max(RTO_MIN, 4 * RTTVAR), at most RTO_MAX (RFC 6298 2.3; the minimum is Linux's reading of G)."""
     var = sk.rttvar
-    rto = (sk.srtt >> 3) + (var if var > RTO_MIN else RTO_MIN)
-    sk.rto = rto if rto < RTO_MAX else RTO_MAX
+    rare = sk.rare
+    if rare is not None:
+        sk.rto = min((sk.srtt >> 3) + max(var, rare.rto_min), rare.rto_max)
+    else:
+        rto = (sk.srtt >> 3) + (var if var > RTO_MIN else RTO_MIN)
+        sk.rto = rto if rto < RTO_MAX else RTO_MAX
     sk.backoff = 0

@@ -9,12 +9,16 @@ from collections import deque
 
 from pysock.core.errors import err
 from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
+from pysock.families.inet import zerocopy
 from pysock.families.inet.tcp.ack import queued_bytes
 from pysock.families.inet.tcp.output import write_xmit, xmit_data
+from pysock.families.inet.tcp.rare import notsent_room
 from pysock.families.inet.tcp.sock import NAGLE_CORK, NAGLE_OFF, TcpSock
 from pysock.families.inet.tcp.states import CAN_SEND
-from pysock.uapi.socket import MSG_MORE, MSG_OOB
+from pysock.uapi.socket import MSG_MORE, MSG_OOB, MSG_ZEROCOPY
 from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
+
+_HELD = MSG_MORE | MSG_OOB | MSG_ZEROCOPY
 
 
 def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
@@ -23,31 +27,34 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
     EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off.
     """
     n = len(data)
-    # Fast path: nothing waits, the whole of it may leave as one segment.
+    # Fast path: nothing waits, the whole of it may leave as one segment. (In this state SHUT_WR was not called.)
     if (
         sk.state == TCP_ESTABLISHED
-        and 0 < n <= sk.size_goal
+        and n
+        and n <= sk.size_goal
         and not sk.unsent_bytes
         and not sk.err
-        and not sk.shutdown & SEND_SHUTDOWN
-        and n <= sk.snd_una + sk.snd_wnd - sk.snd_nxt
-        and n <= (sk.cwnd - sk.packets_out) * sk.mss
         and not sk.ca_state
-        and not flags & (MSG_MORE | MSG_OOB)
-        and (
-            sk.nonagle == NAGLE_OFF
-            or (not sk.nonagle and (n == sk.mss or not sk.packets_out or sk.snd_sml <= sk.snd_una))
-        )
-        and n + sk.snd_nxt - sk.snd_una <= sk.sndbuf
+        and not flags & _HELD
     ):
-        xmit_data(sk, (data,), n)
-        return n
-    return _sendmsg_slow(sk, data, flags)
+        nonagle = sk.nonagle
+        used = sk.snd_nxt + n - sk.snd_una
+        if (
+            used <= sk.snd_wnd
+            and used <= sk.sndbuf
+            and n <= (sk.cwnd - sk.packets_out) * sk.mss
+            and nonagle <= NAGLE_OFF
+            and (nonagle or used == n or sk.snd_sml <= sk.snd_una or n == sk.mss)
+        ):
+            xmit_data(sk, (data,), n)
+            return n
+    taken = _sendmsg_slow(sk, data, flags)
+    if flags & MSG_ZEROCOPY and taken:
+        zerocopy.completed(sk)
+    return taken
 
 
 def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
-    if flags & MSG_OOB:
-        raise err(errno.EOPNOTSUPP)
     deadline = sk.snd_deadline(flags)
     if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
         _wait_connected(sk, deadline)
@@ -57,14 +64,14 @@ def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
     view: bytes | memoryview = data
     while taken < total:
         room = sk.sndbuf - queued_bytes(sk)
-        if room <= 0:
+        if room <= 0 or not notsent_room(sk, 0):
             # Nothing more will join what waits, so neither Nagle nor cork may hold it (TCP_NAGLE_PUSH). Packets move
             # when the kernel is left: only then can room appear.
             write_xmit(sk, push=True)
             sk.nospace = True
             if deadline == 0:
                 sk.kernel.softnet.run_pending()
-                if sk.sndbuf - queued_bytes(sk) <= 0:
+                if sk.sndbuf - queued_bytes(sk) <= 0 or not notsent_room(sk, 0):
                     if taken:
                         return taken
                     raise err(errno.EAGAIN)
@@ -90,6 +97,8 @@ def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
         queue.append(piece)
         sk.unsent_bytes += n
         taken += n
+        if flags & MSG_OOB and taken == total:
+            sk.snd_up = sk.write_seq  # the urgent byte is the last one (tcp_mark_urg)
         _push(sk, flags if taken == total else flags | MSG_MORE)
     return taken
 

@@ -12,14 +12,17 @@ from pysock.core.timer import Timer
 from pysock.families.inet.inet_sock import InetSock
 from pysock.families.inet.tcp.net import BindBucket, TcpNet
 from pysock.families.inet.tcp.states import CURR_ESTAB
-from pysock.uapi.tcp import TCP_CLOSE, TCP_CLOSE_WAIT, TCP_ESTABLISHED
+from pysock.uapi.tcp import TCP_CLOSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net
+    from pysock.families.inet.tcp.af import TcpAf
     from pysock.families.inet.tcp.cong import CongestionControl
     from pysock.families.inet.tcp.listen import Listener
+    from pysock.families.inet.tcp.rare import RareOptions
+    from pysock.families.inet.tcp.urgent import ReceiveExtra
 
 RTO_INITIAL = NSEC_PER_SEC  # RFC 6298 2.1
 RTO_FALLBACK = 3 * NSEC_PER_SEC  # RFC 6298 5.7
@@ -67,13 +70,15 @@ class Segment:
 class TcpSock(InetSock):
     """Times are ns on the kernel's monotonic clock (NEVER: not armed), sizes bytes, cwnd and ssthresh segments.
 
-    ``rto_at`` serves retransmission, zero-window probes and SYN retries; ``delack_at`` the delayed ACK;
-    ``keepalive_at`` the keepalive. One coarse `Timer` covers them all.
+    ``af`` is how its packets go over IPv4 or IPv6. ``rto_at`` serves retransmission, zero-window probes and SYN
+    retries; ``delack_at`` the delayed ACK; ``keepalive_at`` the keepalive. One coarse `Timer` covers them all.
     """
 
     __slots__ = (
+        "af",
         "backoff",
         "bucket",
+        "bytes_retrans",
         "ca_state",
         "cong",
         "copied_off",
@@ -108,8 +113,11 @@ class TcpSock(InetSock):
         "pseudo",
         "quick",
         "rcv_adv",
+        "rcv_extra",
         "rcv_mss",
+        "rare",
         "rcv_nxt",
+        "rcv_start",
         "rcv_wscale",
         "rcv_wup",
         "rcvq_seq",
@@ -126,11 +134,14 @@ class TcpSock(InetSock):
         "rttvar",
         "rx_bytes",
         "rx_queue",
+        "sack_ok",
         "sack_out",
         "size_goal",
         "snd_nxt",
         "snd_sml",
+        "snd_start",
         "snd_una",
+        "snd_up",
         "snd_wl1",
         "snd_wnd",
         "snd_wscale",
@@ -139,6 +150,7 @@ class TcpSock(InetSock):
         "syn_retries",
         "tcp",
         "timer",
+        "total_retrans",
         "ts_offset",
         "ts_ok",
         "ts_recent",
@@ -155,6 +167,7 @@ class TcpSock(InetSock):
         InetSock.__init__(self, net, family, type, protocol, prot, creds)
         tcp: TcpNet = net.get(TcpNet)
         self.tcp = tcp
+        self.af: TcpAf = tcp.ipv4
         self.cong: CongestionControl = tcp.cong
         self.bucket: BindBucket | None = None
         self.listener: Listener | None = None
@@ -165,6 +178,7 @@ class TcpSock(InetSock):
         self.rto_at = self.delack_at = self.keepalive_at = NEVER
         # Sending.
         self.snd_una = self.snd_nxt = self.snd_sml = self.snd_wl1 = self.snd_wnd = self.max_window = 0
+        self.snd_up = self.snd_start = self.rcv_start = self.total_retrans = self.bytes_retrans = 0
         self.snd_wscale = self.unsent_bytes = self.packets_out = self.nonagle = 0
         self.unsent: deque[bytes | memoryview] | None = None
         self.rtx_queue: deque[Segment] | None = None
@@ -185,12 +199,13 @@ class TcpSock(InetSock):
         self.rcv_nxt = self.rcv_wup = self.rcv_adv = self.rcv_wscale = self.rx_bytes = self.copied_off = 0
         self.rx_queue: deque[bytes | memoryview] | None = None
         self.ofo: list[Segment] | None = None
+        self.rcv_extra: ReceiveExtra | None = None
         self.rcv_mss = MSS_DEFAULT
         self.quick = QUICKACKS
         self.pingpong = False
         self.lrcvtime = self.last_rcv = self.last_sent = 0
         self.rcvq_seq = self.rcvq_space = self.rcvq_time = 0
-        self.ts_ok = False
+        self.ts_ok = self.sack_ok = False
         self.ts_recent = self.ts_offset = 0
         self.window_clamp = 0
         self.rcvbuf = tcp.rmem[1]
@@ -199,7 +214,11 @@ class TcpSock(InetSock):
         # Options.
         self.keepidle = self.keepintvl = self.keepcnt = self.linger2 = self.user_timeout = self.syn_retries = 0
         self.defer_accept = 0
+        self.rare: RareOptions | None = None
         self.set_rcvbuf_window()
+
+    def progress(self) -> int:
+        return self.snd_una
 
     def rcvbuf_changed(self) -> None:
         self.set_rcvbuf_window()
@@ -215,15 +234,19 @@ class TcpSock(InetSock):
     def set_state(self, state: int) -> None:
         """tcp_set_state(): with the gauges that depend on it."""
         old = self.state
-        if old != state:
-            estab = (state in CURR_ESTAB) - (old in CURR_ESTAB)
-            if estab:
-                self.inet.mibs.tcp.CurrEstab += estab
-            if state == TCP_CLOSE:
-                if old in (TCP_ESTABLISHED, TCP_CLOSE_WAIT):
-                    self.inet.mibs.tcp.EstabResets += 1
-                self.prot.unhash(self)
-            self.state = state
+        if old == state:
+            return
+        if old in CURR_ESTAB:
+            if state not in CURR_ESTAB:
+                mib = self.inet.mibs.tcp
+                mib.CurrEstab -= 1
+                if state == TCP_CLOSE:
+                    mib.EstabResets += 1
+        elif state in CURR_ESTAB:
+            self.inet.mibs.tcp.CurrEstab += 1
+        if state == TCP_CLOSE:
+            self.prot.unhash(self)
+        self.state = state
 
     def arm(self, deadline: int) -> None:
         """Make sure the coarse timer looks at this socket no later than ``deadline``."""

@@ -56,3 +56,6 @@ FIN_SEEN = frozenset((TCP_CLOSE_WAIT, TCP_CLOSING, TCP_LAST_ACK, TCP_TIME_WAIT))
 
 #: States that count in CurrEstab.
 CURR_ESTAB = frozenset((TCP_ESTABLISHED, TCP_CLOSE_WAIT))
+
+#: States of a connection whose socket is done with it: nothing that arrives concerns the socket any more.
+CLOSED = frozenset((TCP_CLOSE, TCP_TIME_WAIT))

@@ -10,13 +10,16 @@ import errno
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.sock import SOCK_KEEPOPEN
-from pysock.families.inet.tcp import recovery
+from pysock.families.inet.tcp import recovery, rtt
 from pysock.families.inet.tcp.connect import resend_syn
 from pysock.families.inet.tcp.end import abort
 from pysock.families.inet.tcp.keepalive import idle_time, keepalive_time
 from pysock.families.inet.tcp.output import retransmit, send_ack, send_probe, send_reset, take_unsent, xmit_data
 from pysock.families.inet.tcp.sock import RTO_INITIAL, RTO_MAX, RTO_MIN, SEG_SYN, TcpSock
-from pysock.uapi.tcp import TCP_CLOSE, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
+from pysock.uapi.tcp import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN, TCP_SYN_RECV, TCP_SYN_SENT
+
+THIN = 4  # a stream with fewer segments in flight is thin (tcp_stream_is_thin)
+THIN_RETRIES = 6  # TCP_THIN_LINEAR_RETRIES
 
 
 def on_timer(sk: TcpSock) -> None:
@@ -68,8 +71,15 @@ def _retransmit_timer(sk: TcpSock) -> None:
         recovery.cut(sk, 0, 1)
         retransmit(sk, queue[0])
     sk.retransmits += 1
-    sk.backoff += 1
-    sk.rto = min(sk.rto << 1, RTO_MAX)
+    rare = sk.rare
+    if rare is None:
+        sk.backoff += 1
+        sk.rto = min(sk.rto << 1, RTO_MAX)
+    elif rare.thin_lto and sk.state == TCP_ESTABLISHED and sk.packets_out < THIN and sk.retransmits <= THIN_RETRIES:
+        rtt.set_rto(sk)  # no back-off yet (TCP_THIN_LINEAR_TIMEOUTS)
+    else:
+        sk.backoff += 1
+        sk.rto = min(sk.rto << 1, rare.rto_max)
     wait = sk.rto
     if sk.user_timeout:
         # tcp_clamp_rto_to_user_timeout(): come back at the instant at which it is over

@@ -34,6 +34,7 @@ class TimeWaitSock:
     __slots__ = (
         "expires",
         "key",
+        "oif",
         "rcv_nxt",
         "rcv_wnd",
         "reuse",
@@ -52,6 +53,7 @@ class TimeWaitSock:
     def __init__(self, sk: TcpSock, state: int) -> None:
         self.tcp = sk.tcp
         self.key = sk.ehash_key
+        self.oif = sk.bound_dev_if
         self.sport = sk.sport
         self.state = state
         self.snd_nxt = sk.snd_nxt
@@ -70,7 +72,7 @@ class TimeWaitSock:
         stamps = None
         if self.ts_ok:
             stamps = (timestamp_now(self.tcp.kernel.now, self.ts_offset), self.ts_recent)
-        send_bare(self.tcp, self.key, self.snd_nxt, self.rcv_nxt, ACK, self.rcv_wnd, stamps)
+        send_bare(self.tcp, self.key, self.snd_nxt, self.rcv_nxt, ACK, self.rcv_wnd, stamps, self.oif)
 
     def segment(self, skb: SkBuff, info: SegmentInfo) -> bool:
         """A segment for the old connection (tcp_timewait_state_process). True: a SYN that may start a new one; it is
@@ -177,7 +179,8 @@ class TimeWaitQueue:
         timers = self._tcp.kernel.timers
         tw.expires = self._tcp.kernel.now + timeout
         if timeout == TIMEWAIT_LEN:
-            self._stop_own_timer(tw)
+            if tw.timer is not None:
+                self._stop_own_timer(tw)
             self._queue[tw] = None
             self._queue.move_to_end(tw)
             if tw.expires < self._timer.expires:

@@ -58,12 +58,6 @@ class TestSegments:
         assert conn.sock.send(b"") == 0
         d.silent()
 
-    def test_urgent_is_not_there(self, d: Diary) -> None:
-        conn = d.accept()
-        with pytest.raises(OSError) as info:
-            conn.sock.send(b"!", MSG_OOB)
-        assert info.value.errno == errno.EOPNOTSUPP
-
     def test_outq(self, d: Diary) -> None:
         conn = d.accept()
         conn.sock.send(b"x" * 100)

@@ -1,0 +1,157 @@
+"""net.ipv4.conf.*: how each device treats ARP, redirects, forwarding and sources (struct ipv4_devconf, ip-sysctl.rst).
+
+A namespace has two more of them: "all", which each rule combines with the device's own in its way (maximum, or, and),
+and "default", which devices that come copy.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from pysock.core.netdevice import NetDevice
+    from pysock.families.inet.net import InetNet
+
+_DEFAULTS: Final = {
+    "forwarding": 0,
+    "accept_redirects": 1,
+    "secure_redirects": 1,
+    "shared_media": 1,
+    "send_redirects": 1,
+    "accept_source_route": 0,
+    "accept_local": 0,
+    "route_localnet": 0,
+    "rp_filter": 0,
+    "log_martians": 0,
+    "proxy_arp": 0,
+    "arp_filter": 0,
+    "arp_announce": 0,
+    "arp_ignore": 0,
+    "arp_accept": 0,
+    "arp_notify": 0,
+    "arp_evict_nocarrier": 1,
+    "drop_gratuitous_arp": 0,
+}
+
+
+class IpDevConf:
+    """The settings of one device, of "all", or of "default", under their sysctl names."""
+
+    __slots__ = tuple(_DEFAULTS)
+
+    forwarding: int
+    accept_redirects: int
+    secure_redirects: int
+    shared_media: int
+    send_redirects: int
+    accept_source_route: int
+    accept_local: int
+    route_localnet: int
+    rp_filter: int
+    log_martians: int
+    proxy_arp: int
+    arp_filter: int
+    arp_announce: int
+    arp_ignore: int
+    arp_accept: int
+    arp_notify: int
+    arp_evict_nocarrier: int
+    drop_gratuitous_arp: int
+
+    def __init__(self, template: IpDevConf | None = None) -> None:
+        for name, value in _DEFAULTS.items():
+            setattr(self, name, value if template is None else getattr(template, name))
+
+
+class DevConfs:
+    """The settings of a namespace: ``all``, ``default``, and by device."""
+
+    __slots__ = ("_below", "all", "by_dev", "default", "inet")
+
+    def __init__(self, inet: InetNet) -> None:
+        self.inet = inet
+        self.all = IpDevConf()
+        self.default = IpDevConf()
+        self.default.accept_source_route = 1
+        self.by_dev: dict[NetDevice, IpDevConf] = {}
+        self._below: dict[NetDevice, str] = {}
+        for name, conf in (("all", self.all), ("default", self.default)):
+            self._register(f"net.ipv4.conf.{name}", conf)
+
+    def of(self, dev: NetDevice) -> IpDevConf:
+        """The settings of ``dev``, a copy of the defaults when it is first asked for."""
+        conf = self.by_dev.get(dev)
+        if conf is None:
+            conf = self.by_dev[dev] = IpDevConf(self.default)
+        return conf
+
+    def add_device(self, dev: NetDevice) -> None:
+        """``dev`` came, or has another name: its sysctls are there."""
+        self._unregister(dev)
+        below = self._below[dev] = f"net.ipv4.conf.{dev.name.replace('.', '/')}"
+        self._register(below, self.of(dev))
+
+    def remove_device(self, dev: NetDevice) -> None:
+        """``dev`` is gone."""
+        self._unregister(dev)
+        self.by_dev.pop(dev, None)
+
+    def set_forwarding(self, value: int) -> None:
+        """ip_forward was written: every device forwards, or none (inet_forward_change)."""
+        for conf in (self.all, self.default, *self.by_dev.values()):
+            conf.forwarding = value
+        sysctl = self.inet.net.sysctl
+        for name in sysctl.names("net.ipv4.conf"):
+            if name.endswith(".forwarding"):
+                sysctl.show(name, bool(value))
+        sysctl.show("net.ipv4.ip_forward", bool(value))
+        if value:  # routers do not listen to redirects, nor does LRO suit them
+            self.all.accept_redirects = 0
+        else:
+            self.all.accept_redirects = 1
+        sysctl.show("net.ipv4.conf.all.accept_redirects", self.all.accept_redirects)
+        self.inet.fib.flush()
+
+    def _register(self, below: str, conf: IpDevConf) -> None:
+        sysctl = self.inet.net.sysctl
+
+        def register() -> None:
+            for name in _DEFAULTS:
+                value = getattr(conf, name)
+                if name == "forwarding":
+                    sysctl.register_bool(f"{below}.{name}", bool(value), on_change=self._forwarding_setter(conf))
+                else:
+                    sysctl.register_int(f"{below}.{name}", value, on_change=self._setter(conf, name))
+
+        sysctl.register_lazy(below, register)
+
+    def _unregister(self, dev: NetDevice) -> None:
+        below = self._below.pop(dev, None)
+        if below is not None:
+            self.inet.net.sysctl.unregister_below(below)
+
+    def _setter(self, conf: IpDevConf, name: str) -> Callable[[int], None]:
+        def store(value: int) -> None:
+            setattr(conf, name, value)
+            self.inet.fib.flush()
+
+        return store
+
+    def _forwarding_setter(self, conf: IpDevConf) -> Callable[[bool], None]:
+        def store(value: bool) -> None:
+            if conf is self.all:
+                self.inet.net.sysctl.set("net.ipv4.ip_forward", value)
+            else:
+                conf.forwarding = int(value)
+                self.inet.fib.flush()
+
+        return store
+
+
+def confs_of(inet: InetNet) -> DevConfs:
+    """The device settings of a namespace."""
+    state = inet.state["devconf"]
+    assert isinstance(state, DevConfs)
+    return state

@@ -1,0 +1,215 @@
+"""IPv6 input: from a received frame to the transport that it is for (RFC 8200; net/ipv6/ip6_input.c).
+
+The handler that `make_ip6_rcv` makes is the ETH_P_IPV6 packet type. The common segment (TCP right behind the fixed
+header, whole, of a known connection) takes one straight line: checks, early demultiplexing, transport. Everything else
+goes to `_rcv_slow`: the header is validated, the hop-by-hop options read, the destination routed, and `deliver` walks
+the other extension headers (exthdrs.py, reassembly.py) to the transport.
+
+Nothing that arrives may raise: a bad packet is counted where Linux counts it, answered with an ICMPv6 error where the
+RFC wants one, and freed.
+"""
+
+from __future__ import annotations
+
+from pysock.core.skb_data import pskb_may_pull, pskb_trim
+from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb
+from pysock.families.inet.fib import RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
+from pysock.families.inet6 import exthdrs, icmp6
+from pysock.families.inet6.addr import ANY6, LOOPBACK6, SCOPE_NODELOCAL, is_linklocal
+from pysock.families.inet6.devconf import find_address, idev_of, is_member
+from pysock.families.inet6.route import Rt6, input_type
+from pysock.uapi.if_ import IFF_LOOPBACK
+from pysock.uapi.if_packet import PACKET_LOOPBACK, PACKET_OTHERHOST
+from pysock.uapi.in_ import IPPROTO_HOPOPTS, IPPROTO_NONE
+from pysock.wire.icmpv6 import DEST_UNREACH, NOROUTE, PARAMPROB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.families.inet6.net import Inet6Net
+
+IPPROTO_TCP = 6
+UNK_NEXTHDR = 1
+# Constant slices cost half of written ones.
+_ETH_HEADER = slice(14, 58)
+_LENGTH = slice(4, 6)
+_DEMUX_KEY = slice(8, 44)
+
+
+def make_ip6_rcv(inet6: Inet6Net) -> Callable[[SkBuff], None]:
+    """The ETH_P_IPV6 handler of one namespace, with its tables bound (ipv6_rcv)."""
+    mibs = inet6.mibs.ip6
+    demux = inet6.early_demux.get
+    protos = inet6.protos
+
+    def ip6_rcv(skb: SkBuff) -> None:
+        """Check the IPv6 header, and find the connection that the packet is for."""
+        mibs.InReceives += 1
+        head = skb.head
+        off = skb.data
+        header: bytes = head[_ETH_HEADER] if off == 14 else head[off : off + 44]  # type: ignore[assignment]  # see below
+        if (
+            type(head) is not bytes
+            or skb.len - skb.data_len < 60
+            or header[6] != IPPROTO_TCP
+            or header[0] & 0xF0 != 0x60
+            or ((header[4] << 8) | header[5] != skb.len - 40 and not (skb.gso_size and header[_LENGTH] == b"\0\0"))
+            or header[8] == 0xFE  # link-local: the device counts
+            or (not header[8] and not skb.dev.flags & IFF_LOOPBACK)  # type: ignore[union-attr]  # ::1 from outside?
+            or (skb.ext is not None and skb.ext.pkt_type)
+            or inet6.raw_deliver is not None
+        ):
+            _rcv_slow(inet6, skb)
+            return
+        sk = demux(header[_DEMUX_KEY])
+        if sk is None:
+            _rcv_slow(inet6, skb)
+            return
+        skb.network_header = off
+        mibs.InDelivers += 1
+        off += 40
+        skb.transport_header = skb.data = off
+        skb.len -= 40
+        skb.sk = sk
+        protos[IPPROTO_TCP](skb)
+
+    return ip6_rcv
+
+
+def _rcv_slow(inet6: Inet6Net, skb: SkBuff) -> None:
+    """Every packet in full (ip6_rcv_core)."""
+    mibs = inet6.mibs.ip6
+    dev = skb.dev
+    assert dev is not None
+    kind = skb.pkt_type
+    if kind == PACKET_OTHERHOST:
+        kfree_skb(skb, "OTHERHOST")
+        return
+    idev = idev_of(dev)
+    if idev is None or idev.conf.disable_ipv6:
+        mibs.InDiscards += 1
+        kfree_skb(skb, "IPV6DISABLED")
+        return
+    if not pskb_may_pull(skb, 40):
+        mibs.InHdrErrors += 1
+        kfree_skb(skb, "PKT_TOO_SMALL")
+        return
+    header = bytes(skb.head[skb.data : skb.data + 40])
+    if header[0] >> 4 != 6 or not _sane_addresses(header[8:24], header[24:40], dev.flags, kind):
+        mibs.InHdrErrors += 1
+        kfree_skb(skb, "IP_INHDR")
+        return
+    skb.network_header = skb.data
+    length = int.from_bytes(header[4:6], "big")
+    nexthdr = header[6]
+    if length or (nexthdr != IPPROTO_HOPOPTS and not skb.gso_size):
+        if length + 40 > skb.len:
+            mibs.InTruncatedPkts += 1
+            kfree_skb(skb, "PKT_TOO_SMALL")
+            return
+        if length + 40 < skb.len:
+            pskb_trim(skb, length + 40)  # link-layer padding
+    skb.data = skb.transport_header = skb.network_header + 40
+    skb.len -= 40
+    nhoff = 6
+    if nexthdr == IPPROTO_HOPOPTS:
+        found = exthdrs.hop_by_hop(inet6, skb)
+        if found is None:
+            return
+        nexthdr, nhoff = found
+    _route_input(inet6, skb, header[8:24], header[24:40], nexthdr, nhoff)
+
+
+def _sane_addresses(saddr: bytes, daddr: bytes, dev_flags: int, pkt_type: int) -> bool:
+    """RFC 4291: ::1 stays on loopback (2.5.3), groups of node scope too and scope 0 is reserved (2.7), a group is no
+    source.
+    """
+    inside = dev_flags & IFF_LOOPBACK != 0
+    if not inside and LOOPBACK6 in (saddr, daddr):
+        return False
+    if daddr[0] == 0xFF:
+        scope = daddr[1] & 0xF
+        if not scope or (scope == SCOPE_NODELOCAL and not inside and pkt_type != PACKET_LOOPBACK):
+            return False
+    return saddr[0] != 0xFF
+
+
+def _route_input(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, nexthdr: int, nhoff: int) -> None:
+    """Whose is it (ip6_rcv_finish, ip6_route_input)? ``skb.data`` is behind the headers that were read."""
+    mibs = inet6.mibs.ip6
+    dev = skb.dev
+    assert dev is not None
+    rt = skb.dst
+    kind = rt.type if isinstance(rt, Rt6) else input_type(inet6, saddr, daddr, dev)
+    if kind == RTN_LOCAL:
+        deliver(inet6, skb, nexthdr, nhoff)
+    elif kind == RTN_MULTICAST:
+        mibs.InMcastPkts += 1
+        if is_member(dev, daddr):
+            deliver(inet6, skb, nexthdr, nhoff)
+        else:
+            kfree_skb(skb, "IP_INADDRERRORS")
+    elif kind == RTN_UNICAST:
+        if inet6.forwarding:
+            from pysock.families.inet6.ip6_forward import forward
+
+            forward(inet6, skb, saddr, daddr)
+            return
+        mibs.InAddrErrors += 1
+        kfree_skb(skb, "IP_INADDRERRORS")
+    else:
+        if daddr == ANY6:
+            mibs.InAddrErrors += 1
+        else:
+            mibs.InNoRoutes += 1
+        icmp6.send(inet6, skb, DEST_UNREACH, NOROUTE, 0)
+        kfree_skb(skb, "IP_INNOROUTES")
+
+
+def deliver(inet6: Inet6Net, skb: SkBuff, nexthdr: int, nhoff: int) -> None:
+    """Walk the extension headers from ``nexthdr`` on and hand the packet to its transport (ip6_protocol_deliver_rcu).
+
+    ``skb.data`` is at the header that ``nexthdr`` names; ``nhoff`` is where, from the IPv6 header, that name stands.
+    """
+    mibs = inet6.mibs.ip6
+    while True:
+        skb.transport_header = skb.data
+        raw = inet6.raw_deliver
+        taken = raw is not None and raw(skb, nexthdr)
+        handler = inet6.protos.get(nexthdr)
+        if handler is not None:
+            mibs.InDelivers += 1
+            handler(skb)
+            return
+        extension = exthdrs.HANDLERS.get(nexthdr)
+        if extension is None:
+            break
+        found = extension(inet6, skb, nhoff)
+        if found is None:
+            return
+        nexthdr, nhoff = found
+    if taken or nexthdr == IPPROTO_NONE:
+        mibs.InDelivers += 1
+        consume_skb(skb)
+        return
+    mibs.InUnknownProtos += 1
+    icmp6.send(inet6, skb, PARAMPROB, UNK_NEXTHDR, nhoff)
+    kfree_skb(skb, "IP_NOPROTO")
+
+
+def incoming_index(inet6: Inet6Net, skb: SkBuff) -> int:
+    """The device that a received packet came in on, for scope ids and IPV6_PKTINFO (inet6_iif): what we send to a
+    link-local address of our own travels over loopback and counts as come in on the device that has the address.
+    """
+    dev = skb.dev
+    if dev is None:
+        return 0
+    if dev.flags & IFF_LOOPBACK:
+        at = skb.network_header
+        daddr = bytes(skb.head[at + 24 : at + 40])
+        if is_linklocal(daddr):
+            ifa = find_address(inet6.net, daddr)
+            if ifa is not None:
+                return ifa.dev.ifindex
+    return dev.ifindex

@@ -1,0 +1,74 @@
+"""The plugin that brings AF_INET6: the family at boot, its tables in every namespace, ::1 on every loopback.
+
+It stands on inet's tables, and stays away from a namespace that has none.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from pysock.families.inet.net import InetNet
+from pysock.families.inet.protosw import ProtoswEntry
+from pysock.families.inet.udplite import UdpLiteSock
+from pysock.families.inet6 import (
+    addrconf,
+    af_inet6,
+    icmp6,
+    ndisc,
+    ping6,
+    procfs6,
+    raw6,
+    reassembly,
+    tcp6,
+    udp6,
+    udplite6,
+)
+from pysock.families.inet6.ip6_input import make_ip6_rcv
+from pysock.families.inet6.net import Inet6Net
+from pysock.uapi.if_ether import ETH_P_IPV6
+from pysock.uapi.in_ import IPPROTO_UDPLITE
+from pysock.uapi.socket import SOCK_DGRAM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pysock.core.net import Net
+    from pysock.core.sock import NetProtoFamily
+
+hookimpl = pluggy.HookimplMarker("pysock")
+
+
+@hookimpl
+def pysock_register_families(register: Callable[[NetProtoFamily], None]) -> None:
+    switch = af_inet6.make_switch()
+    switch.register(
+        ProtoswEntry(
+            SOCK_DGRAM, IPPROTO_UDPLITE, udplite6.UDPLITEV6_PROT, af_inet6.DGRAM_OPS, UdpLiteSock, permanent=True
+        )
+    )
+    register(af_inet6.Inet6Family(switch))
+
+
+@hookimpl
+def pysock_net_init(net: Net) -> None:
+    if net.has(InetNet):
+        setup_net(net)
+
+
+def setup_net(net: Net) -> Inet6Net:
+    """Give ``net`` its IPv6: tables, sysctls, counters, and the handler of its packets."""
+    inet6 = Inet6Net(net, net.get(InetNet))
+    net.set(inet6)
+    procfs6.setup(inet6)
+    icmp6.setup(inet6)
+    tcp6.setup(inet6)
+    udp6.setup(inet6)
+    udplite6.setup(inet6)
+    ping6.setup(inet6)
+    raw6.setup(inet6)
+    reassembly.setup(inet6)
+    ndisc.setup(inet6)
+    addrconf.setup(inet6)
+    net.ptype_base[ETH_P_IPV6] = (*net.ptype_base.get(ETH_P_IPV6, ()), make_ip6_rcv(inet6))
+    return inet6

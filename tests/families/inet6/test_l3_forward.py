@@ -1,0 +1,93 @@
+"""Forwarding (RFC 8200 3, RFC 4443): what a router sends on, and what it says when it does not."""
+
+from __future__ import annotations
+
+import pytest
+from support.inet6_hosts import Host6, Lab6, Wire6, a6, parsed
+
+from pysock.families.inet.fib import RTN_UNICAST
+from pysock.families.inet6 import route
+from pysock.families.inet6.addr import ANY6
+from pysock.families.inet6.fib6 import Fib6Entry
+from pysock.wire import icmpv6, ipv6
+
+NEAR = a6("2001:db8::5")
+FAR = a6("2001:db9::5")
+
+
+@pytest.fixture
+def wire(wire: Wire6) -> Wire6:
+    wire.sysctl("net.ipv6.conf.all.forwarding", 1)
+    wire.add("2001:db9::1/64")
+    wire.lab.settle(10)
+    wire.sent()
+    return wire
+
+
+def error(wire: Wire6) -> tuple[int, int, int]:
+    (packet,) = wire.sent()
+    found = icmpv6.parse(parsed(packet)[3])
+    return found.type, found.code, found.rest
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray])
+def test_one_hop_less(wire: Wire6, wrap: type) -> None:
+    packet = ipv6.build(NEAR, FAR, 200, b"payload", hop_limit=9)
+    wire.inject(wrap(packet))
+    assert wire.sent() == [packet[:7] + b"\x08" + packet[8:]]
+    assert wire.counted()["Ip6OutForwDatagrams"] == 1
+
+
+def test_the_last_hop(wire: Wire6) -> None:
+    wire.inject(ipv6.build(NEAR, FAR, 200, b"x", hop_limit=1))
+    assert error(wire) == (icmpv6.TIME_EXCEED, 0, 0)
+    assert wire.counted()["Ip6InHdrErrors"] == 1
+
+
+def test_too_big(wire: Wire6) -> None:
+    wire.inject(ipv6.build(NEAR, FAR, 200, bytes(1461)))
+    assert error(wire) == (icmpv6.PKT_TOOBIG, 0, 1500)
+    assert wire.counted()["Ip6InTooBigErrors"] == 1
+
+
+@pytest.mark.parametrize("src", [ANY6, a6("fe80::9")])
+def test_sources_that_stay_on_their_link(wire: Wire6, src: bytes) -> None:
+    wire.inject(ipv6.build(src, FAR, 200, b"x"))
+    if src == ANY6:
+        assert wire.counted()["Ip6InAddrErrors"] == 1
+        assert wire.sent() == []
+    else:
+        assert len(wire.sent()) == 1  # it leaves where it came in
+
+
+def gateway(host: Host6, prefix: str, via: str, dev: str = "eth0") -> None:
+    host.call(host.inet6.fib6.add, Fib6Entry(a6(prefix), 64, RTN_UNICAST, host.dev(dev), a6(via)))
+
+
+def test_path_mtu_discovery_across_a_router(lab: Lab6) -> None:
+    a, router, b = lab.host(), lab.host(), lab.host()
+    lab.cable(a, router)
+    lab.cable(router, b, mtu=1300)
+    for host, dev, address in (
+        (a, "eth0", "2001:db8::5/64"),
+        (router, "eth0", "2001:db8::1/64"),
+        (router, "eth1", "2001:db9::1/64"),
+        (b, "eth0", "2001:db9::5/64"),
+    ):
+        host.add(address, dev, 0x82)
+    router.sysctl("net.ipv6.conf.all.forwarding", 1)
+    gateway(a, "2001:db9::", "2001:db8::1")
+    gateway(b, "2001:db8::", "2001:db9::1")
+    lab.settle(10)
+    b.listen()
+    a.listen()
+    a.send(FAR, bytes(1400))
+    lab.settle(1)
+    assert (b.got, a.errors) == ([], [(icmpv6.PKT_TOOBIG, 0, 1300)])
+    assert a.call(route.output, a.inet6, FAR).mtu == 1300
+    a.send(FAR, bytes(1400))
+    lab.settle(1)
+    assert [len(data) for data in b.got] == [1400]
+    a.ping(FAR, b"there and back")
+    lab.settle(1)
+    assert a.replies == [b"there and back"]
