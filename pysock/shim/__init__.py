@@ -5,13 +5,17 @@ What lives here:
     csocket.py   stands in for C's `_socket`: the module;  sockobj.py its class;  sockmsg.py sendmsg and recvmsg
     args.py address.py timed.py defaults.py      arguments, addresses, timeouts
     rights.py    SCM_RIGHTS with descriptors that are not ours
-    names.py hosts.py                            name resolution, which never leaves the process
+    names.py hosts.py destination.py             name resolution, which never leaves the process
     loader.py    the stdlib's own socket.py, loaded a second time over `csocket`: what `import pysock as socket` shows
     cselect.py   stands in for C's `select`: poll and select;  epollobj.py epoll;  fdarg.py  their arguments
     foreign.py   the operating system's descriptors among ours
     patching.py  pysock.patch(): puts all of it in place of what programs imported, and takes it back
     rebind.py    how names in other modules change hands
-    osseam.py timeseam.py signalseam.py threadseam.py forkseam.py      os, fcntl, time, signal, threading under patch
+    osseam.py splice.py ioseam.py timeseam.py signalseam.py threadseam.py      os, fcntl, open, time, signal, threading
+    forkseam.py  what a child process gets
+    mirror.py    pysock.mirror(): for pollers that nobody can patch
+    tls.py tlswire.py tlserrors.py tlsseam.py      TLS on our sockets, and how `ssl` comes to it
+    nativeseam.py                     the operating system's own sockets under patch
     state.py     whose call it is: the current task, and the default kernel of a program that never named one
     real.py      the operating system's functions, as they were before anybody patched a module
     runner.py    `python -m pysock run`

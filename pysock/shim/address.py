@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Addresses that were converted before, by what the program passed; pure translations, so all kernels share them.
 _numeric: dict[tuple[str, int], tuple[str, int]] = {}
+_numeric6: dict[tuple[str, int, int, int], tuple[str, int, int, int]] = {}
 _NUMERIC_LIMIT = 4096
 
 
@@ -40,6 +41,12 @@ def parse(net: Net, family: int, address: Any, caller: str) -> Any:
     if family == AF_UNIX:
         return _parse_un(address)
     if family == AF_INET6:
+        try:
+            known6 = _numeric6.get(address)
+        except TypeError:
+            known6 = None
+        if known6 is not None and type(address[1]) is type(address[2]) is type(address[3]) is int:
+            return known6
         return _parse_in6(net, address, caller)
     if family in (AF_NETLINK, AF_PACKET) and not isinstance(address, tuple):
         name = "AF_NETLINK" if family == AF_NETLINK else "AF_PACKET"
@@ -73,7 +80,12 @@ def _parse_in6(net: Net, address: Any, caller: str) -> tuple[str, int, int, int]
     scope_id = index(address[3]) if len(address) > 3 else 0
     if not 0 <= flowinfo <= 0xFFFFF:
         raise OverflowError(f"{caller}(): flowinfo must be 0-1048575.")
-    return resolve(net, host, AF_INET6), port, flowinfo, scope_id
+    result = resolve(net, host, AF_INET6), port, flowinfo, scope_id
+    if result[0] == address[0] and type(address[0]) is str and len(address) == 4:
+        if len(_numeric6) >= _NUMERIC_LIMIT:
+            _numeric6.clear()
+        _numeric6[result] = result
+    return result
 
 
 def _parse_un(address: Any) -> str | bytes:
@@ -117,12 +129,24 @@ def resolve(net: Net, host: str, family: int) -> str:
         if family == AF_INET6:
             raise OSError("address family mismatched")
         return "255.255.255.255"
+    if "%" in host and family != AF_INET:
+        host = _without_zone(net, host)
     for candidate in (AF_INET, AF_INET6) if family == AF_UNSPEC else (family,):
         try:
             return inet_ntop(candidate, inet_pton(candidate, host))
         except OSError:
             continue
     return lookup(net, host, family)[0][1]
+
+
+def _without_zone(net: Net, host: str) -> str:
+    """The address in "fe80::1%eth0" or "fe80::1%2": in address tuples, the scope id is the fourth item, and the zone
+    counts for nothing. gaierror for a device that is not there.
+    """
+    text, _, zone = host.partition("%")
+    if ":" in text and not (zone.isascii() and zone.isdigit()) and zone not in net.dev_by_name:
+        raise gaierror(EAI_NONAME, "Name or service not known")
+    return text
 
 
 def lookup(net: Net, host: str, family: int) -> list[tuple[int, str]]:

@@ -102,12 +102,20 @@ Poll.__name__ = Poll.__qualname__ = "poll"
 Poll.__module__ = "select"
 
 
+def _signature(function: Any) -> Any:
+    import inspect  # nobody pays for it who does not ask
+
+    return inspect.signature(function)
+
+
 class _MakePoll:
     """`select.poll`. An instance, as `_Select` is."""
 
     __slots__ = ()
+    __module__ = "select"
     __name__ = "poll"
     __qualname__ = "poll"
+    __signature__ = property(lambda self: _signature(_C.poll))
 
     def __call__(self, *args: Any) -> Poll:
         """Returns a polling object, which supports registering and unregistering file descriptors, and then polling
@@ -131,8 +139,10 @@ class _Select:
     """`select.select`. An instance, because a function would become a method in a class body (selectors has one)."""
 
     __slots__ = ()
+    __module__ = "select"
     __name__ = "select"
     __qualname__ = "select"
+    __signature__ = property(lambda self: _signature(_C.select))
 
     def __call__(self, *args: Any) -> tuple[list[Any], list[Any], list[Any]]:
         """select(rlist, wlist, xlist[, timeout in seconds]) -> (rlist, wlist, xlist)

@@ -75,7 +75,10 @@ def if_nametoindex(oname: Any, /) -> int:
 
 def if_indextoname(if_index: int, /) -> str:
     """The name of the interface with the index ``if_index``."""
-    number = index(if_index)
+    try:
+        number = index(if_index)
+    except TypeError:
+        raise TypeError("an integer is required") from None
     if number < 0:
         raise OverflowError("can't convert negative value to unsigned int")
     dev = current_net().dev_by_index.get(number)
@@ -87,6 +90,10 @@ def if_indextoname(if_index: int, /) -> str:
 #: What ``from _socket import *`` brings: the C module's public names, whoever made them.
 __all__ = [name for name in vars(_C) if not name.startswith("_")]
 
+for _function in (socketpair, close, dup, if_nameindex, if_nametoindex, if_indextoname):
+    _function.__module__ = "_socket"
 for _module in (names, defaults):
+    for _name in _module.__all__:
+        getattr(_module, _name).__module__ = "_socket"
     globals().update((name, getattr(_module, name)) for name in _module.__all__)
 globals().update((name, getattr(_C, name)) for name in __all__ if name not in globals())

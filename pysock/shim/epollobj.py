@@ -22,6 +22,7 @@ from pysock.uapi.poll import (
     FD_SETSIZE,
 )
 from pysock.vfs.epoll import Epoll
+from pysock.vfs.forked import ForkedFile, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ class epoll:
         file = self._task.fds.get(self._fd)
         if file is None:
             raise err(errno.EBADF)
-        if not isinstance(file, Epoll):
-            raise err(errno.EINVAL)
-        return file
+        if isinstance(file, Epoll):
+            return file
+        if isinstance(file, ForkedFile):
+            refuse()
+        raise err(errno.EINVAL)
 
     # -- its end -------------------------------------------------------------------------------------------
 

@@ -26,10 +26,10 @@ def as_fd(thing: Any) -> int:
         fd = method()
         if not isinstance(fd, int):
             raise TypeError("fileno() returned a non-integer")
+    if not -_INT_MAX - 1 <= fd <= _INT_MAX:
+        raise OverflowError("Python int too large to convert to C int")
     if fd < 0:
         raise ValueError(f"file descriptor cannot be a negative integer ({fd})")
-    if fd > _INT_MAX:
-        raise OverflowError("Python int too large to convert to C int")
     return fd
 
 

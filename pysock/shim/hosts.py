@@ -13,18 +13,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.net import Net
 
+    #: (family, numeric host)
+    Entry = tuple[int, str]
+
 DEFAULT_HOSTNAME = "pysock"
+#: Debian's place for a host's own name.
+_OWN_ADDRESS = (AF_INET, "127.0.1.1")
 
 
 class Hosts:
     """/etc/hosts and /etc/hostname of one namespace. Names are compared without regard to case."""
 
-    __slots__ = ("_by_address", "_by_name", "hostname")
+    __slots__ = ("_by_name", "_lines", "hostname")
 
     def __init__(self, hostname: str = DEFAULT_HOSTNAME) -> None:
         self.hostname = hostname
-        self._by_name: dict[str, list[tuple[int, str]]] = {}
-        self._by_address: dict[tuple[int, str], list[str]] = {}
+        self._lines: list[tuple[Entry, tuple[str, ...]]] = []
+        self._by_name: dict[str, list[Entry]] = {}
         self.add("127.0.0.1", "localhost")
         self.add("::1", "localhost", "ip6-localhost", "ip6-loopback")
         self.add("127.0.1.1", hostname)
@@ -34,26 +39,47 @@ class Hosts:
         entry = canonical(address)
         if entry is None:
             raise ValueError(f"not a numeric address: {address!r}")
-        known = self._by_address.setdefault(entry, [])
-        for name in names:
-            key = name.lower().rstrip(".")
-            if key not in known:
-                known.append(key)
+        keys = tuple(map(_key, names))
+        self._lines.append((entry, keys))
+        for key in keys:
             entries = self._by_name.setdefault(key, [])
             if entry not in entries:
                 entries.append(entry)
 
-    def addresses(self, name: str) -> list[tuple[int, str]] | None:
+    def rename(self, hostname: str) -> None:
+        """sethostname(2): the host's own line has the new name instead of the old one."""
+        kept = [line for line in self._lines if line != (_OWN_ADDRESS, (_key(self.hostname),))]
+        self._lines.clear()
+        self._by_name.clear()
+        for (_, address), names in kept:
+            self.add(address, *names)
+        self.hostname = hostname
+        self.add(_OWN_ADDRESS[1], hostname)
+
+    def addresses(self, name: str) -> list[Entry] | None:
         """``(family, numeric host)`` of everything called ``name``, in the order of their lines; None when unknown."""
-        return self._by_name.get(name.lower().rstrip("."))
+        return self._by_name.get(_key(name))
 
     def names(self, address: str) -> list[str]:
-        """All names of a numeric ``address``, the canonical one first; [] when it has none."""
+        """The names of a numeric ``address``, the canonical one first; [] when it has none. The first line counts."""
         entry = canonical(address)
-        return list(self._by_address.get(entry, ())) if entry is not None else []
+        for known, names in self._lines:
+            if known == entry:
+                return list(names)
+        return []
+
+    def aliases(self, name: str, family: int) -> list[str]:
+        """All names on the lines where ``name`` stands, the canonical one first; only lines of ``family``."""
+        key = _key(name)
+        lines = [names for entry, names in self._lines if key in names and entry[0] == family]
+        return list(dict.fromkeys(name for names in lines for name in names))
 
 
-def canonical(address: str) -> tuple[int, str] | None:
+def _key(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def canonical(address: str) -> Entry | None:
     """``(family, address)`` in the spelling of inet_ntop; None when ``address`` is no numeric address."""
     for family in (AF_INET, AF_INET6):
         try:

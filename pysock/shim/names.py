@@ -8,13 +8,16 @@ the order of results, the defaults and the error codes are the ones programs kno
 from __future__ import annotations
 
 from pysock.shim.address import encode_host, lookup, resolve
+from pysock.shim.destination import order
 from pysock.shim.hosts import canonical, hosts_of
-from pysock.shim.real import audit, gaierror, herror, real_getaddrinfo, real_getnameinfo
-from pysock.shim.state import current_net
+from pysock.shim.real import audit, gaierror, herror, inet_pton, real_getaddrinfo, real_getnameinfo
+from pysock.shim.state import current, current_net
 from pysock.uapi.netdb import (
     AI_ADDRCONFIG,
+    AI_ALL,
     AI_CANONNAME,
     AI_NUMERICHOST,
+    AI_V4MAPPED,
     EAI_NONAME,
     NI_NAMEREQD,
     NI_NOFQDN,
@@ -56,30 +59,68 @@ def getaddrinfo(
 
     Resolve host and port into addrinfo struct.
     """
-    net = current_net()
+    task = current()
+    hosts = hosts_of(task.net)
     known = None
     if isinstance(host, (str, bytes)):
         name = encode_host(host) if host else ""
-        known = None if not name or flags & AI_NUMERICHOST else hosts_of(net).addresses(name)
-    if known is None:
+        known = None if not name or flags & AI_NUMERICHOST else hosts.addresses(name)
+    if known is None or family not in (AF_UNSPEC, AF_INET, AF_INET6):
         # A number, nothing, or a name that nobody has: the C library knows what to say to each.
+        if known is None and isinstance(host, (str, bytes)) and "%" in name:
+            host = _with_index(task.net, name)
         found = real_getaddrinfo(host, port, family, type, proto, flags & ~AI_ADDRCONFIG | AI_NUMERICHOST)
-        if host is None:
-            found = _only_our_families(net, family, found)
-        return found
+        return _only_our_families(task.net, family, found) if host is None else found
     audit("socket.getaddrinfo", host, port, family, type, proto)
-    found_by_name: list[AddrInfo] = []
+    wanted = [entry for entry in _of_family(known, family, flags) if _have(task.net, entry[0])]
+    if len(wanted) > 1:
+        wanted = order(task, wanted, bool(flags & AI_ADDRCONFIG))
     quiet = flags & ~(AI_ADDRCONFIG | AI_CANONNAME) | AI_NUMERICHOST
-    for number, numeric in lookup(net, name, family):
-        if family == AF_UNSPEC and not _have(net, number):
-            continue
-        found_by_name += real_getaddrinfo(numeric, port, number, type, proto, quiet)
-    if not found_by_name:
+    result: list[AddrInfo] = []
+    for number, numeric in wanted:
+        result += real_getaddrinfo(numeric, port, number, type, proto, quiet)
+    if not result:
         raise _unknown()
     if flags & AI_CANONNAME:
-        first = found_by_name[0]
-        found_by_name[0] = (*first[:3], _canonical_name(net, name), first[4])
-    return found_by_name
+        first = result[0]
+        canonical_name = hosts.aliases(name, known[0][0])[0]
+        result[0] = (*first[:3], canonical_name, first[4])
+    return result
+
+
+def _of_family(known: list[tuple[int, str]], family: int, flags: int) -> list[tuple[int, str]]:
+    """Those of ``family``; AI_V4MAPPED and AI_ALL have IPv4 ones for IPv6 sockets."""
+    if family == AF_UNSPEC:
+        return known
+    found = [entry for entry in known if entry[0] == family]
+    if family == AF_INET6 and flags & AI_V4MAPPED and (flags & AI_ALL or not found):
+        found += [(AF_INET6, f"::ffff:{numeric}") for number, numeric in known if number == AF_INET]
+    return found
+
+
+def _has_links(host: str) -> bool:
+    """Whether addresses like ``host`` mean nothing without an interface: link-local ones, and such groups."""
+    try:
+        packed = inet_pton(AF_INET6, host)
+    except OSError:
+        return False
+    return (packed[0] == 0xFE and packed[1] & 0xC0 == 0x80) or (packed[0] == 0xFF and packed[1] & 0xF in (1, 2))
+
+
+def _with_index(net: Net, host: str) -> str:
+    """A "fe80::1%eth0" with the number of the namespace's own eth0; gaierror when it has none."""
+    address, _, zone = host.partition("%")
+    if zone.isdigit():
+        return host
+    dev = net.dev_by_name.get(zone)
+    if dev is None or not _has_links(address):
+        raise _unknown()
+    return f"{address}%{dev.ifindex}"
+
+
+def _zone(net: Net, host: Any, port: Any, flowinfo: Any, scope_id: int) -> str:
+    dev = net.dev_by_index.get(scope_id) if isinstance(host, str) and _has_links(host) else None
+    return f"%{scope_id if dev is None else dev.name}"
 
 
 def _have(net: Net, family: int) -> bool:
@@ -93,28 +134,24 @@ def _only_our_families(net: Net, family: int, found: list[Any]) -> list[Any]:
     return ours or found
 
 
-def _canonical_name(net: Net, name: str) -> str:
-    hosts = hosts_of(net)
-    for _, numeric in hosts.addresses(name) or ():
-        names = hosts.names(numeric)
-        if names:
-            return names[0]
-    return name
-
-
 def getnameinfo(sockaddr: Any, flags: int, /) -> tuple[str, str]:
     """getnameinfo(sockaddr, flags) --> (host, port)
 
     Get host and port for a sockaddr.
     """
+    zone = ""
     try:
+        if type(sockaddr) is tuple and len(sockaddr) == 4 and type(sockaddr[3]) is int and sockaddr[3] > 0:
+            zone = _zone(current_net(), *sockaddr)
+            sockaddr = (*sockaddr[:3], 0)
         host, service = real_getnameinfo(sockaddr, (flags | NI_NUMERICHOST) & ~NI_NAMEREQD)
     except BaseException:
         del sockaddr  # the traceback keeps this frame, and must not keep the argument
         raise
+    names = [] if flags & NI_NUMERICHOST else hosts_of(current_net()).names(host)
+    host += zone
     if flags & NI_NUMERICHOST:
         return host, service
-    names = hosts_of(current_net()).names(host.split("%")[0])
     if names:
         name = names[0]
         return name.split(".")[0] if flags & NI_NOFQDN else name, service
@@ -152,7 +189,7 @@ def gethostbyname_ex(host: Any, /) -> tuple[str, list[str], list[str]]:
     if canonical(name) is not None or not name:
         return name, [], [resolve(net, name, AF_INET)]
     found = [numeric for _, numeric in lookup(net, name, AF_INET)]
-    names = hosts.names(found[0]) or [name]
+    names = hosts.aliases(name, AF_INET) or [name]
     return names[0], names[1:], found
 
 
@@ -165,6 +202,8 @@ def gethostbyaddr(host: Any, /) -> tuple[str, list[str], list[str]]:
     name = _checked_host(host, "gethostbyaddr")
     audit("socket.gethostbyaddr", host)
     net = current_net()
+    if not name:
+        raise OSError("wildcard resolved to multiple address")
     numeric = resolve(net, name, AF_UNSPEC)
     names = hosts_of(net).names(numeric)
     if not names:
@@ -191,7 +230,6 @@ def sethostname(name: Any, /) -> None:
 
     from pysock.core.capability import CAP_SYS_ADMIN
     from pysock.core.errors import err
-    from pysock.shim.state import current
 
     raw = os.fsencode(name)
     audit("socket.sethostname", name)
@@ -200,6 +238,4 @@ def sethostname(name: Any, /) -> None:
         raise err(errno.EPERM)
     if len(raw) > 64:
         raise err(errno.EINVAL)
-    hosts = hosts_of(task.net)
-    hosts.hostname = os.fsdecode(raw)
-    hosts.add("127.0.1.1", hosts.hostname)
+    hosts_of(task.net).rename(os.fsdecode(raw))

@@ -8,12 +8,10 @@ face's socket.py.
 
 from __future__ import annotations
 
-import errno
 import os
 from types import ModuleType
 
-from pysock.core.errors import err
-from pysock.shim import real
+from pysock.shim import real, splice
 from pysock.shim.fdarg import as_fd
 from pysock.shim.state import current
 from pysock.syscalls.buffer import as_bytes
@@ -37,13 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: How much one sendfile() moves at most; programs call it again until the file is at its end.
-_SENDFILE_MAX = 1 << 18
 _IOCTL_INT_MAX = 0xFFFFFFFF
-
-_pread = os.pread
-_lseek = os.lseek
-_SEEK_CUR = os.SEEK_CUR
 
 
 def close(fd: int) -> None:
@@ -151,30 +143,6 @@ def set_inheritable(fd: int, inheritable: int, /) -> None:
         real.os_set_inheritable(fd, bool(inheritable))
 
 
-def sendfile(out_fd: int, in_fd: int, offset: int | None, count: int, *rest: Any, **more: Any) -> int:
-    """os.sendfile to a socket of ours: a read, and a write of what came. EINVAL when the input is no file that can be
-    mapped.
-    """
-    task = current()
-    if out_fd not in task.fds:
-        return real.os_sendfile(out_fd, in_fd, offset, count, *rest, **more)
-    if in_fd in task.fds:
-        raise err(errno.EINVAL)
-    size = min(count, _SENDFILE_MAX)
-    if offset is not None:
-        try:
-            data = _pread(in_fd, size, offset)
-        except OSError as exc:
-            if exc.errno == errno.ESPIPE:
-                raise err(errno.EINVAL) from None
-            raise
-        return sys_write(task, out_fd, data) if data else 0
-    data = _pread(in_fd, size, _lseek(in_fd, 0, _SEEK_CUR))
-    sent = sys_write(task, out_fd, data) if data else 0
-    _lseek(in_fd, sent, _SEEK_CUR)
-    return sent
-
-
 def fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
     """fcntl.fcntl."""
     number = as_fd(fd)
@@ -182,7 +150,7 @@ def fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
     if number not in task.fds:
         return real.fcntl_fcntl(number, cmd, arg)
     if not isinstance(arg, int):
-        raise err(errno.EINVAL)  # structures belong to commands that sockets don't have
+        return real.fcntl_fcntl(number, cmd, arg)  # locks and owners: the placeholder will do
     return sys_fcntl(task, number, cmd, arg)
 
 
@@ -220,13 +188,13 @@ def replacements() -> list[tuple[Any, Callable[..., Any]]]:
         (real.os_get_inheritable, get_inheritable),
         (real.os_read, read),
         (real.os_readv, readv),
-        (real.os_sendfile, sendfile),
         (real.os_set_blocking, set_blocking),
         (real.os_set_inheritable, set_inheritable),
         (real.os_write, write),
         (real.os_writev, writev),
         (real.fcntl_fcntl, fcntl),
         (real.fcntl_ioctl, ioctl),
+        *splice.replacements(),
     ]
 
 

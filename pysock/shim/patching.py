@@ -7,27 +7,31 @@ What a patch does, once for all patches that are active:
 * names that other modules imported from these, from `os`, `fcntl`, `signal` and `_thread` change hands (`rebind.py`),
   and so do the class attributes of `selectors` that hold a poller;
 * Python signal handlers are guarded (`signalseam.py`);
+* `ssl` runs on our sockets (`tlsseam.py`), whether it is there already or is imported later;
 * with a virtual clock, the functions of `time` change hands too.
 
 Each patch has a task of its own, which is the process-wide default task while it is the innermost one. Its fds are real
 placeholder descriptors, so numbers never collide with the operating system's.
 
 What cannot be undone is a class that somebody derives from `socket.socket` in a module that is imported while a patch
-is active. The one everybody imports is `ssl`; it is imported first, therefore.
+is active, `ssl.SSLSocket` excepted.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from pysock.core.kernel import Kernel
-from pysock.shim import cselect, csocket, osseam, real, signalseam, threadseam, timeseam
+from pysock.shim import cselect, csocket, forkseam, ioseam, osseam, real, signalseam, threadseam, timeseam
 from pysock.shim.builtin import Builtin
 from pysock.shim.epollobj import epoll
 from pysock.shim.foreign import Foreign
 from pysock.shim.loader import stdlib_socket
+from pysock.shim.nativeseam import NativeSeam
 from pysock.shim.rebind import KEEP_REAL_TIME, Rebinding
+from pysock.shim.tlsseam import TlsSeam
 from pysock.vfs.fdnum import PlaceholderFds
 from pysock.vfs.task import Task, set_default_task
 
@@ -47,13 +51,21 @@ class Patch:
     As a context manager, it undoes itself at the end.
     """
 
-    __slots__ = ("active", "kernel", "net", "task")
+    __slots__ = ("active", "task")
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.kernel: Kernel = task.kernel
-        self.net: Net = task.net
         self.active = False
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel; after a fork, the child has one of its own."""
+        return self.task.kernel
+
+    @property
+    def net(self) -> Net:
+        """The network namespace."""
+        return self.task.net
 
     @property
     def clock(self) -> Clock:
@@ -69,9 +81,10 @@ class Patch:
         """Take the patch back; patches may be undone in any order, and twice. Sockets that are still open go on working
         on their own kernel.
         """
-        if self.active:
-            self.active = False
-            _installed.remove(self)
+        with _changing:
+            if self.active:
+                self.active = False
+                _installed.remove(self)
 
     def __enter__(self) -> Patch:
         return self
@@ -124,11 +137,13 @@ def patch_for_good(*, clock: str, seed: int | None, plugins: Iterable[str] = ())
 
 
 def _start(kernel: Kernel, net: Net | None) -> Patch:
+    forkseam.register()
     task = Task.for_kernel(kernel, net=net, numbers=PlaceholderFds())
     task.make_foreign = Foreign
     active = Patch(task)
-    _installed.add(active)
-    active.active = True
+    with _changing:
+        _installed.add(active)
+        active.active = True
     return active
 
 
@@ -136,11 +151,6 @@ def _import_originals() -> None:
     """What must see the real sockets when it is imported."""
     import selectors  # noqa: F401
     import socket  # noqa: F401
-
-    try:
-        import ssl  # noqa: F401
-    except ImportError:
-        pass  # an interpreter without OpenSSL
 
 
 class _Installed:
@@ -153,6 +163,8 @@ class _Installed:
         self._modules: dict[str, ModuleType] = {}
         self._default: Task | None = None
         self._functions: list[tuple[Any, Any]] = []
+        self._tls: TlsSeam | None = None
+        self._native: NativeSeam | None = None
         self._time_functions: list[tuple[Any, Any]] = []
 
     def add(self, active: Patch) -> None:
@@ -177,8 +189,15 @@ class _Installed:
     def _install(self) -> None:
         self._modules = {name: sys.modules[name] for name in ("_socket", "select")}
         sys.modules.update(_socket=csocket, select=cselect)
-        names = self._names = Rebinding(self._pairs())
+        original, ours = sys.modules["socket"].socket, stdlib_socket().socket
+        if self._tls is None:
+            self._tls = TlsSeam(original, ours)
+            self._native = None if original is ours else NativeSeam(original)
+        names = self._names = Rebinding([*self._pairs(), *self._tls.pairs()])
         names.apply()
+        self._tls.install(names)
+        if self._native is not None:
+            self._native.install(names)
         selectors = sys.modules["selectors"]
         names.attribute(selectors.SelectSelector, "_select", cselect.select)
         names.attribute(selectors.PollSelector, "_selector_cls", cselect.poll)
@@ -187,7 +206,8 @@ class _Installed:
 
     def _uninstall(self) -> None:
         signalseam.unguard_installed()
-        if self._names is not None:
+        if self._names is not None and self._tls is not None:
+            self._tls.uninstall(self._names)
             self._names.undo()
             self._names = None
         for name, module in self._modules.items():
@@ -218,7 +238,7 @@ class _Installed:
             original_socket, copy = sys.modules["socket"], stdlib_socket()
             if original_socket is not copy:
                 pairs += [(getattr(original_socket, name), getattr(copy, name)) for name in ("socket", "SocketIO")]
-            for seam in (osseam, signalseam, threadseam):
+            for seam in (osseam, ioseam, signalseam, threadseam):
                 pairs += _stand_ins(seam.replacements())
             self._functions = pairs
         return self._functions
@@ -229,3 +249,5 @@ def _stand_ins(pairs: list[tuple[Any, Callable[..., Any]]]) -> list[tuple[Any, A
 
 
 _installed = _Installed()
+#: One thread at a time patches or undoes.
+_changing = threading.RLock()

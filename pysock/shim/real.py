@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import _thread
 import fcntl as _fcntl
+import io as _io
 import os as _os
 import select as _select
 import signal as _signal
@@ -34,8 +35,11 @@ real_getnameinfo = _socket.getnameinfo
 real_close = _socket.close
 dup = _socket.dup
 real_socket = _socket.socket
+real_socketpair = _socket.socketpair
 
 audit = _sys.audit
+
+io_open = _io.open
 
 os_close = _os.close
 os_closerange = _os.closerange
@@ -49,6 +53,7 @@ os_readv = _os.readv
 os_sendfile = _os.sendfile
 os_set_blocking = _os.set_blocking
 os_set_inheritable = _os.set_inheritable
+os_splice = _os.splice
 os_write = _os.write
 os_writev = _os.writev
 
@@ -71,6 +76,13 @@ time_monotonic_ns = _time.monotonic_ns
 time_perf_counter = _time.perf_counter
 time_perf_counter_ns = _time.perf_counter_ns
 time_sleep = _time.sleep
+time_localtime = _time.localtime
+time_gmtime = _time.gmtime
+time_ctime = _time.ctime
+time_asctime = _time.asctime
+time_strftime = _time.strftime
+time_clock_gettime = _time.clock_gettime
+time_clock_gettime_ns = _time.clock_gettime_ns
 #: Any: typeshed knows the names of the clocks, and what comes back as a class of its own.
 time_get_clock_info: _Any = _time.get_clock_info
 

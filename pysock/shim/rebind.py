@@ -42,14 +42,17 @@ _interesting: set[int] = set()
 #: Module name -> (its namespace, the namespace's size when it was searched, the names that held something interesting).
 _known: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {}
 
+_ABSENT = object()
+
 
 class Rebinding:
     """One set of references that were replaced. ``pairs`` are (original, ours)."""
 
-    __slots__ = ("_modules", "_pairs", "_replaced", "_skip")
+    __slots__ = ("_late", "_modules", "_pairs", "_replaced", "_skip")
 
     def __init__(self, pairs: Iterable[tuple[Any, Any]], skip: tuple[str, ...] = ()) -> None:
         self._pairs = list(pairs)
+        self._late: list[tuple[Any, Any]] = []
         self._skip = HANDS_OFF + skip
         self._replaced: list[tuple[Any, str, Any, Any]] = []
         self._modules: frozenset[str] = frozenset()
@@ -68,9 +71,13 @@ class Rebinding:
                     namespace[name] = ours
 
     def attribute(self, owner: Any, name: str, ours: Any) -> None:
-        """Replace an attribute of a class or module too."""
-        self._replaced.append((owner, name, vars(owner)[name], ours))
+        """Replace an attribute of a class or module too, or add it."""
+        self._replaced.append((owner, name, vars(owner).get(name, _ABSENT), ours))
         setattr(owner, name, ours)
+
+    def also(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Undo these pairs too, of which nothing was there to be replaced, wherever they are."""
+        self._late += pairs
 
     def undo(self) -> None:
         """Put every original back, unless somebody else has replaced ours meanwhile; clean modules that were imported
@@ -81,11 +88,16 @@ class Rebinding:
                 if owner.get(name) is ours:
                     owner[name] = original
             elif vars(owner).get(name) is ours:
-                setattr(owner, name, original)
+                if original is _ABSENT:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, original)
         self._replaced.clear()
-        table = {id(ours): original for original, ours in self._pairs}
+        late = {id(ours): original for original, ours in self._late}
+        since = {id(ours): original for original, ours in [*self._pairs, *self._late]}
         for module_name, module in list(sys.modules.items()):
-            if module_name in self._modules or not self._is_searched(module_name, module):
+            table = late if module_name in self._modules else since
+            if not table or not self._is_searched(module_name, module):
                 continue
             namespace = vars(module)
             for name, value in list(namespace.items()):

@@ -68,7 +68,7 @@ def recvmsg(sock: socket, bufsize: int, ancbufsize: int, flags: int) -> tuple[by
     if size < 0:
         raise ValueError("negative buffer size in recvmsg()")
     data, control, msg_flags, address = _receive(sock, size, ancbufsize, flags)
-    return data, control, msg_flags, address
+    return data[:size], control, msg_flags, address  # longer: MSG_TRUNC
 
 
 def recvmsg_into(sock: socket, buffers: Iterable[Any], ancbufsize: int, flags: int) -> tuple[int, list[Any], int, Any]:

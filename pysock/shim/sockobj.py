@@ -53,7 +53,7 @@ from pysock.uapi.socket import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pysock.vfs.task import Task
 
@@ -144,6 +144,9 @@ class socket:
     def fileno(self) -> int:
         """The file descriptor, -1 once the socket is closed."""
         return self._ps_fd
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {self.__class__.__name__!r} object")
 
     # -- its end -------------------------------------------------------------------------------------------
 
@@ -266,8 +269,10 @@ class socket:
         """Receive at most ``bufsize`` bytes; b"" at the end of the stream."""
         if type(bufsize) is not int:
             bufsize = index(bufsize)
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
+        if bufsize <= 0:
+            if bufsize:
+                raise ValueError("negative buffersize in recv")
+            return b""
         if flags:
             flags = c_int(flags)
         if self._ps_timeout <= 0:
@@ -294,9 +299,10 @@ class socket:
             raise ValueError("negative buffersize in recv_into")
         if size > view.nbytes:
             raise ValueError("buffer too small for requested bytes")
-        data = self.recv(size or view.nbytes, flags)
+        size = size or view.nbytes
+        data = self.recv(size, flags)
         count = len(data)
-        view[:count] = data
+        view[: min(count, size)] = data if count <= size else data[:size]  # longer: MSG_TRUNC
         return count
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
@@ -307,9 +313,10 @@ class socket:
             raise ValueError("negative buffersize in recvfrom_into")
         if size > view.nbytes:
             raise ValueError("nbytes is greater than the length of the buffer")
-        data, address = self.recvfrom(size or view.nbytes, flags)
+        size = size or view.nbytes
+        data, address = self.recvfrom(size, flags)
         count = len(data)
-        view[:count] = data
+        view[: min(count, size)] = data if count <= size else data[:size]
         return count, address
 
     def send(self, data: Any, flags: int = 0, /) -> int:
@@ -465,15 +472,18 @@ def _option(value: Any) -> bytes:
 
 def _identify(task: Task, fd: int, family: int, type: int, proto: int) -> tuple[int, int, int]:
     """Fill in what the caller of socket(fileno=fd) left open. EBADF, ENOTSOCK."""
-    if fd not in task.fds:
+    file = task.fds.get(fd)
+    if file is None:
         try:
             os_fstat(fd)
         except OSError:
             raise err(errno.EBADF) from None
         raise err(errno.ENOTSOCK)  # the operating system's; also its sockets mean nothing here
-    wanted = [(SO_DOMAIN, family), (SO_TYPE, type), (SO_PROTOCOL, proto)]
+    if file.socket is None:
+        raise err(errno.ENOTSOCK)
     if proto != -1 and family != -1 and type != -1:
-        sys_getsockname(task, fd)
+        return family, type, proto
+    wanted = [(SO_DOMAIN, family), (SO_TYPE, type), (SO_PROTOCOL, proto)]
     family, type, proto = (
         int.from_bytes(sys_getsockopt(task, fd, SOL_SOCKET, option, _INT_SIZE), sys.byteorder) if given == -1 else given
         for option, given in wanted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 
+from pysock.shim import forkseam
 from pysock.shim.foreign import Foreign
 from pysock.vfs import task as vfs_task
 
@@ -37,6 +38,7 @@ def _boot_default() -> Task:
         try:
             return vfs_task.current_task()
         except RuntimeError:
+            forkseam.register()
             task = vfs_task.Task.boot()
             task.make_foreign = Foreign
             vfs_task.set_default_task(task)

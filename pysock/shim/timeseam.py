@@ -1,8 +1,11 @@
-"""The module `time` under a virtual clock: time.time, monotonic, perf_counter and sleep are those of the current task's
+"""The module `time` under a virtual clock: time.time, monotonic, perf_counter, sleep, and what tells the time of day
+without being given one (localtime, gmtime, ctime, asctime, strftime, clock_gettime) are those of the current task's
 kernel.
 
 In real time nothing of this is installed. Waiting that pysock does not see (a Lock or a Queue with a timeout, a
-subprocess) stays in real time, and so do the modules that do it: see `rebind.KEEP_REAL_TIME`.
+subprocess) stays in real time, and so do the modules that do it: see `rebind.KEEP_REAL_TIME`. So does
+``datetime.datetime.now()``, which reads the clock in C in a type that can't be changed; ``datetime.today()`` and
+``date.today()`` ask `time.time` and are virtual.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ from pysock.vfs.task import current_task
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from time import struct_time
     from typing import Any
 
 _NSEC_PER_SEC = 1_000_000_000
+#: CLOCK_REALTIME, _COARSE and CLOCK_TAI; CLOCK_MONOTONIC, _RAW, _COARSE and CLOCK_BOOTTIME (linux/time.h).
+_REALTIME = frozenset((0, 5, 11))
+_MONOTONIC = frozenset((1, 4, 6, 7))
 
 
 def time_ns() -> int:
@@ -61,6 +68,45 @@ def sleep(seconds: Any, /) -> None:
     kernel.sleep(ns)
 
 
+def localtime(seconds: Any = None, /) -> struct_time:
+    """A time, or now, as a struct_time of the local time zone."""
+    return real.time_localtime(time() if seconds is None else seconds)
+
+
+def gmtime(seconds: Any = None, /) -> struct_time:
+    """A time, or now, as a struct_time of UTC."""
+    return real.time_gmtime(time() if seconds is None else seconds)
+
+
+def ctime(seconds: Any = None, /) -> str:
+    """A time, or now, as text."""
+    return real.time_ctime(time() if seconds is None else seconds)
+
+
+def asctime(*when: Any) -> str:
+    """A struct_time, or now, as text."""
+    return real.time_asctime(*when or (localtime(),))
+
+
+def strftime(format: Any, *when: Any) -> str:
+    """A struct_time, or now, in a format of one's own."""
+    return real.time_strftime(format, *when or (localtime(),))
+
+
+def clock_gettime_ns(clk_id: Any, /) -> int:
+    """Nanoseconds of one of the system's clocks. CPU time is real."""
+    if clk_id in _REALTIME:
+        return time_ns()
+    return monotonic_ns() if clk_id in _MONOTONIC else real.time_clock_gettime_ns(clk_id)
+
+
+def clock_gettime(clk_id: Any, /) -> float:
+    """Seconds of one of the system's clocks. CPU time is real."""
+    if clk_id in _REALTIME or clk_id in _MONOTONIC:
+        return clock_gettime_ns(clk_id) / _NSEC_PER_SEC
+    return real.time_clock_gettime(clk_id)
+
+
 def get_clock_info(name: str, /) -> SimpleNamespace:
     """What is known of a clock. A simulated one says that its resolution is a microsecond: an event loop adds that to
     an instant to see what is due, and after 100 days a nanosecond would be lost in a float.
@@ -81,5 +127,12 @@ def replacements() -> list[tuple[Any, Callable[..., Any]]]:
         (real.time_perf_counter, monotonic),
         (real.time_perf_counter_ns, monotonic_ns),
         (real.time_sleep, sleep),
+        (real.time_localtime, localtime),
+        (real.time_gmtime, gmtime),
+        (real.time_ctime, ctime),
+        (real.time_asctime, asctime),
+        (real.time_strftime, strftime),
+        (real.time_clock_gettime, clock_gettime),
+        (real.time_clock_gettime_ns, clock_gettime_ns),
         (real.time_get_clock_info, get_clock_info),
     ]

@@ -78,8 +78,9 @@ def test_addresses_without_names(face: ModuleType) -> None:
         face.gethostbyaddr("10.9.9.9")
 
 
-def test_families_that_the_kernel_lacks_are_left_out(face: ModuleType) -> None:
+def test_families_that_the_kernel_lacks_are_left_out(face: ModuleType, task: Task) -> None:
     """asyncio and http.server take the first answer for their wildcard."""
+    task.kernel.families.table.pop(face.AF_INET6, None)
     for host in (None, "localhost"):
         found = face.getaddrinfo(host, 80, type=face.SOCK_STREAM, flags=face.AI_PASSIVE)
         assert {entry[0] for entry in found} == {face.AF_INET}
@@ -147,3 +148,68 @@ def test_the_cache_does_not_confuse_types(task: Task) -> None:
 def test_bad_ipv6_addresses(task: Task, address: object, message: str) -> None:
     with pytest.raises((TypeError, OverflowError, OSError), match=message):
         parse(task.net, socket.AF_INET6, address, "bind")
+
+
+def test_lines_of_the_hosts_table(face: ModuleType, hosts: Hosts) -> None:
+    hosts.add("10.0.0.1", "www.example.org", "www")
+    hosts.add("10.0.0.1", "other")
+    assert face.gethostbyaddr("10.0.0.1") == ("www.example.org", ["www"], ["10.0.0.1"])
+    assert face.gethostbyname_ex("other") == ("other", [], ["10.0.0.1"])
+    assert face.getaddrinfo("www", 80, type=face.SOCK_STREAM, flags=face.AI_CANONNAME)[0][3] == "www.example.org"
+    face.sethostname("www.example.net")
+    assert face.getfqdn() == "www.example.net"
+    with pytest.raises(face.gaierror):
+        face.gethostbyname("pysock")
+
+
+def numeric(face: ModuleType, host: str, family: int = 0, flags: int = 0) -> list[str]:
+    return [entry[4][0] for entry in face.getaddrinfo(host, 80, family, face.SOCK_STREAM, 0, flags)]
+
+
+def test_ipv4_for_ipv6_sockets(face: ModuleType, hosts: Hosts) -> None:
+    hosts.add("10.0.0.1", "four", "both")
+    hosts.add("2001:db8::1", "both")
+    mapped = face.AI_V4MAPPED
+    assert numeric(face, "four", face.AF_INET6, mapped) == ["::ffff:10.0.0.1"]
+    assert numeric(face, "both", face.AF_INET6, mapped) == ["2001:db8::1"]
+    assert sorted(numeric(face, "both", face.AF_INET6, mapped | face.AI_ALL)) == ["2001:db8::1", "::ffff:10.0.0.1"]
+    assert numeric(face, "both", face.AF_INET, mapped | face.AI_ALL) == ["10.0.0.1"]
+    with pytest.raises(face.gaierror) as caught:
+        numeric(face, "four", face.AF_INET6)
+    assert caught.value.errno == face.EAI_NONAME
+    with pytest.raises(face.gaierror) as caught:
+        numeric(face, "four", 99)
+    assert caught.value.errno == face.EAI_FAMILY
+
+
+def test_destinations_in_the_order_of_rfc_6724(face: ModuleType, hosts: Hosts) -> None:
+    """What can't be reached comes last (rule 1), or not at all if AI_ADDRCONFIG says so."""
+    assert numeric(face, "localhost") == ["::1", "127.0.0.1"]
+    hosts.add("2001:db8::1", "name")
+    hosts.add("127.0.0.9", "name")
+    hosts.add("::1", "name")
+    assert numeric(face, "name") == ["::1", "127.0.0.9", "2001:db8::1"]
+    assert numeric(face, "name", flags=face.AI_ADDRCONFIG) == ["::1", "127.0.0.9"]
+    hosts.add("2001:db8::7", "far")
+    assert numeric(face, "far", flags=face.AI_ADDRCONFIG) == ["2001:db8::7"]
+
+
+def test_scope_ids_name_interfaces_of_the_namespace(face: ModuleType, task: Task) -> None:
+    loopback = task.net.loopback_dev
+    assert loopback is not None
+    loopback.net.dev_by_name["eth7"] = loopback  # a name that the machine has not
+    address = face.getaddrinfo("fe80::1%eth7", 80, type=face.SOCK_STREAM)[0][4]
+    assert address == ("fe80::1", 80, 0, loopback.ifindex)
+    assert face.getaddrinfo("fe80::1%5", 80)[0][4][3] == 5
+    assert face.getnameinfo(address, face.NI_NUMERICHOST)[0] == "fe80::1%lo"
+    assert face.getnameinfo(("fe80::1", 80, 0, 99), face.NI_NUMERICHOST)[0] == "fe80::1%99"
+    assert face.getnameinfo(("2001:db8::1", 80, 0, 1), face.NI_NUMERICHOST)[0] == "2001:db8::1%1"
+    for unknown in ("fe80::1%nope", "2001:db8::1%eth7"):
+        with pytest.raises(face.gaierror) as caught:
+            face.getaddrinfo(unknown, 80)
+        assert caught.value.errno == face.EAI_NONAME
+
+
+def test_wildcard_has_no_name(face: ModuleType) -> None:
+    with pytest.raises(OSError, match="wildcard resolved to multiple address"):
+        face.gethostbyaddr("")

@@ -243,7 +243,7 @@ def test_asyncio_streams(clock: str) -> None:
 
     async def main() -> bytes:
         async with await asyncio.start_server(echo, "localhost", 0) as server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
             writer.write(b"hello\n")
             answer = await reader.read()
             writer.close()

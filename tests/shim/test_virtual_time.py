@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import math
 import selectors
 import socket
@@ -56,6 +57,21 @@ def test_the_clocks_of_time_agree(virtual: Patch) -> None:
     time.sleep(0)
     assert time.time_ns() - wall == time.monotonic_ns() - mono == time.perf_counter_ns() - perf == 3600 * NSEC_PER_SEC
     assert time.monotonic_ns() == virtual.clock.monotonic_ns()
+
+
+def test_the_time_of_day_is_virtual(virtual: Patch) -> None:
+    """Everything in `time` that tells the time without being given one; and what stands on time.time()."""
+    time.sleep(400 * 86_400)
+    now = int(time.time())
+    assert time.gmtime() == time.gmtime(now)
+    assert time.localtime() == time.localtime(None) == time.localtime(now)
+    assert time.ctime() == time.ctime(now) == time.asctime() == time.asctime(time.localtime(now))
+    assert time.strftime("%c") == time.strftime("%c", time.localtime(now))
+    assert time.clock_gettime_ns(time.CLOCK_REALTIME) == time.time_ns()
+    assert time.clock_gettime(time.CLOCK_MONOTONIC) == time.monotonic()
+    assert time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID) < 86_400
+    assert datetime.date.today() == datetime.date.fromtimestamp(now)
+    assert datetime.datetime.today() == datetime.datetime.fromtimestamp(now)
 
 
 @pytest.mark.parametrize("bad", [-1, -0.5, float("nan")])

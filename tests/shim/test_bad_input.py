@@ -1,0 +1,271 @@
+"""What programs do by mistake: leaks, copies, closing under a waiter, garbage, patches that cross each other."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import gc
+import os
+import pickle
+import select
+import socket
+import struct
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from socket import socket as imported_before
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import pysock
+from pysock.shim import csocket
+from pysock.shim.patching import Patch
+from pysock.vfs.task import Task
+
+Pair = tuple[Any, Any]
+
+
+def open_fds() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+# -- leaks -------------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_leaked_sockets(task: Task, face: ModuleType) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(5_000):
+            face.socketpair()
+        gc.collect()
+    assert sum(issubclass(warning.category, ResourceWarning) for warning in caught) == 10_000
+    assert not task.fds
+
+
+def test_leaks_give_placeholders_back(patched: Patch) -> None:
+    before = open_fds()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(2_000):
+            socket.socket().bind(("127.0.0.1", 0))
+    gc.collect()
+    assert open_fds() == before
+
+
+def test_a_cycle_of_connected_sockets(task: Task, face: ModuleType) -> None:
+    class Mine(face.socket):  # type: ignore[misc, name-defined]  # a module attribute
+        pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(100):
+            listener = Mine()
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            client = face.create_connection(listener.getsockname())
+            listener.me, listener.client = listener, client
+        del listener, client
+        gc.collect()
+    assert not task.fds
+
+
+# -- copies ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [socket.socket, csocket.socket], ids=["socket", "_socket"])
+@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda how: how.__name__)
+def test_sockets_are_not_copied(patched: Patch, make: type, how: Callable[[Any], Any]) -> None:
+    sock = socket.socket() if make is not csocket.socket else csocket.socket()
+    with pytest.raises(TypeError, match="cannot pickle 'socket' object"):
+        how(sock)
+    sock.close()
+
+
+# -- closing under a waiter --------------------------------------------------------------------------------
+
+
+def woken_by_close(waiting: Callable[[], object], close: Callable[[], object], task: Task) -> object:
+    """What ``waiting()`` gives in another thread when ``close()`` runs as soon as it sleeps."""
+    outcome: list[object] = []
+
+    def wait() -> None:
+        try:
+            outcome.append(waiting())
+        except OSError as exc:
+            outcome.append(exc.errno)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not task.kernel.parked:
+        pass
+    close()
+    thread.join()
+    return outcome[0]
+
+
+@pytest.mark.parametrize("call", ["recv", "recvmsg", "recvfrom"])
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_reader_of_a_closed_unix_socket(patched: Patch, call: str, kind: int) -> None:
+    first, second = socket.socketpair(type=kind)
+    with second:
+        method = getattr(first, call)
+        assert woken_by_close(lambda: method(1), first.close, patched.task) == errno.EBADF
+
+
+def test_a_reader_of_a_closed_tcp_socket(patched: Patch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        with listener.accept()[0]:
+            assert woken_by_close(lambda: client.recv(1), client.close, patched.task) in (b"", errno.EBADF)
+
+
+def test_accept_on_a_closed_listener(patched: Patch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    assert woken_by_close(listener.accept, listener.close, patched.task) in (errno.EBADF, errno.EINVAL)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_poll_and_select_on_a_closed_socket(patched: Patch, family: int) -> None:
+    for _ in range(2):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        fd = sock.fileno()
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        assert woken_by_close(poller.poll, sock.close, patched.task) == [(fd, select.POLLNVAL)]
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        assert woken_by_close(lambda sock=sock: select.select([sock], [], []), sock.close, patched.task) == errno.EBADF
+
+
+def test_a_closed_epoll(patched: Patch) -> None:
+    epoll = select.epoll()
+    assert woken_by_close(epoll.poll, epoll.close, patched.task) == errno.EBADF
+
+
+# -- garbage -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["pysock", "real"])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    net: ModuleType = request.getfixturevalue("face") if request.param == "pysock" else socket
+    first, second = net.socketpair(net.AF_UNIX, net.SOCK_DGRAM)
+    with first, second:
+        yield first, second
+
+
+@pytest.mark.parametrize(
+    ("control", "number"),
+    [
+        ([(socket.SOL_SOCKET, 12345, b"garbage")], errno.EINVAL),
+        ([(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 1 << 30))], errno.EBADF),
+        ([(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", -1))], errno.EBADF),
+        ([(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", 0) * 254)], errno.EINVAL),
+        ([(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, b"short")], errno.EINVAL),
+        ([(12345, 1, b"")], None),
+        ([(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"")], None),
+        ([(socket.SOL_SOCKET, socket.SCM_RIGHTS, b"abc")], None),
+    ],
+)
+def test_garbage_control_messages(pair: Pair, control: list[tuple[int, int, bytes]], number: int | None) -> None:
+    first, second = pair
+    if number is None:
+        assert first.sendmsg([b"x"], control) == 1
+        assert second.recvmsg(10, 1000)[:2] == (b"x", [])
+    else:
+        with pytest.raises(OSError) as caught:
+            first.sendmsg([b"x"], control)
+        assert caught.value.errno == number
+
+
+@pytest.mark.parametrize("room", [0, 1, 15, 16, 17, 19])
+def test_no_room_for_an_arriving_descriptor(pair: Pair, room: int) -> None:
+    """Whatever does not fit is closed, not leaked."""
+    first, second = pair
+    before = open_fds()
+    with open(os.devnull) as passed:
+        first.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", passed.fileno()))])
+        data, control, flags, _ = second.recvmsg(10, room)
+    assert (data, control, flags & socket.MSG_CTRUNC) == (b"x", [], socket.MSG_CTRUNC)
+    assert open_fds() == before
+
+
+# -- audit events ------------------------------------------------------------------------------------------
+
+_heard: list[tuple[str, tuple[Any, ...]]] | None = None
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _heard is not None and event.startswith("socket."):
+        _heard.append((event, tuple(arg for arg in args if not isinstance(arg, imported_before | csocket.socket))))
+
+
+def test_audit_events_are_those_of_c() -> None:
+    global _heard
+    sys.addaudithook(_hook)  # for good, there is no way back
+    told = []
+    for net in (socket, pysock):
+        _heard = []
+        try:
+            sock, other = net.socket(type=net.SOCK_DGRAM), net.socket(type=net.SOCK_DGRAM)
+            with sock, other:
+                sock.bind(("127.0.0.1", 0))
+                address = sock.getsockname()
+                other.sendto(b"x", address)
+                other.sendmsg([b"y"], [], 0, address)
+                other.connect(address)
+                other.connect_ex(address)
+            net.gethostbyname("127.0.0.1")
+            net.getaddrinfo("127.0.0.1", 80)
+            net.getnameinfo(("127.0.0.1", 80), net.NI_NUMERICHOST)
+            net.gethostbyaddr("127.0.0.1")
+            net.getservbyname("http")
+            net.getservbyport(80)
+            net.gethostname()
+            told.append([(event, tuple("port" if arg == address else arg for arg in args)) for event, args in _heard])
+        finally:
+            _heard = None
+    assert told[0] == told[1]
+    assert len(told[0]) > 10
+
+
+# -- patches -----------------------------------------------------------------------------------------------
+
+
+def test_patching_from_many_threads() -> None:
+    """Patches of several threads cross each other; in the end the world is as before."""
+    before = socket.socket, sys.modules["_socket"], os.read, select.poll
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        try:
+            for _ in range(5):
+                barrier.wait()
+                active = pysock.patch()
+                with socket.socket() as sock:
+                    sock.bind(("127.0.0.1", 0))
+                barrier.wait()
+                active.undo()
+        except BaseException as exc:
+            failures.append(exc)
+            barrier.abort()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert (socket.socket, sys.modules["_socket"], os.read, select.poll) == before
+
+
+def test_a_name_imported_before_the_patch() -> None:
+    """``from socket import socket`` above: the name in this module changes hands, and back."""
+    before = imported_before
+    with pysock.patch() as active:
+        assert imported_before is not before
+        with imported_before() as sock:
+            assert sock.fileno() in active.task.fds
+    assert imported_before is before
