@@ -1,4 +1,6 @@
-"""UDP numbers: options at level SOL_UDP and encapsulation types (udp(7), ``<linux/udp.h>``)."""
+"""UDP and UDP-Lite numbers: options at levels SOL_UDP and SOL_UDPLITE, which are one, and encapsulation types (udp(7),
+udplite(7), ``<linux/udp.h>``).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ UDP_NO_CHECK6_RX: Final = 102
 UDP_SEGMENT: Final = 103
 UDP_GRO: Final = 104
 
+# Of UDP-Lite's sockets: bytes that checksums cover, from the header on; 0: all
 UDPLITE_SEND_CSCOV: Final = 10
 UDPLITE_RECV_CSCOV: Final = 11
 

@@ -193,7 +193,7 @@ class DatagramProto(Proto):
                 msg.flags |= MSG_TRUNC
         if not flags & MSG_PEEK:
             uncharge(sk, skb)
-            self.consumed(sk)
+            self.consumed(sk, skb)
         return data if n <= size or flags & MSG_TRUNC else data[:size]
 
     def receive_at_offset(self, sk: Any, size: int, flags: int, msg: MsgHdr | None) -> bytes:
@@ -232,11 +232,11 @@ class DatagramProto(Proto):
         peek_forward(sk, len(whole) if peek else -len(whole))
         if not peek:
             uncharge(sk, skb)
-            self.consumed(sk)
+            self.consumed(sk, skb)
         return whole
 
-    def consumed(self, sk: Any) -> None:
-        """A program took a datagram: the place to count it."""
+    def consumed(self, sk: Any, skb: SkBuff) -> None:
+        """A program took the datagram ``skb``: the place to count it."""
 
     def wait_for_datagram(self, sk: Any, flags: int, seen: int = 0) -> SkBuff | None:
         """The first datagram, off the queue unless MSG_PEEK (__skb_recv_datagram); None at the end after a shutdown.

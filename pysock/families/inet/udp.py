@@ -133,7 +133,7 @@ class UdpProto(DatagramProto):
     def receive_control(self, sk: UdpSock, skb: SkBuff, msg: MsgHdr) -> None:
         ip_cmsg.receive(sk, skb, msg, ports=True)
 
-    def consumed(self, sk: UdpSock) -> None:
+    def consumed(self, sk: UdpSock, skb: SkBuff) -> None:
         sk.table.mib.InDatagrams += 1
 
     def close(self, sk: UdpSock, deadline: int) -> None:

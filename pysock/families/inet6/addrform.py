@@ -8,7 +8,7 @@ from pysock.core.errors import err
 from pysock.families.inet.tcp.sock import TcpSock
 from pysock.families.inet6 import mcast_sock
 from pysock.families.inet6.inet6_sock import is_mapped, pinfo
-from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE
 from pysock.uapi.socket import AF_INET, SOCK_RAW
 from pysock.uapi.tcp import TCP_ESTABLISHED
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def addrform(sk: InetSock, family: int) -> None:
     """EINVAL for any family but AF_INET, ENOTCONN without a peer, EADDRNOTAVAIL when it or we are no v4-mapped address,
-    EBUSY while something is corked, ENOPROTOOPT for anything but TCP and UDP.
+    EBUSY while something is corked, ENOPROTOOPT for anything but TCP, UDP and UDP-Lite.
     """
     if family != AF_INET:
         raise err(errno.EINVAL)
-    if sk.type == SOCK_RAW or sk.protocol not in (IPPROTO_UDP, IPPROTO_TCP):
+    if sk.type == SOCK_RAW or sk.protocol not in (IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_TCP):
         raise err(errno.ENOPROTOOPT)
     if sk.state != TCP_ESTABLISHED:
         raise err(errno.ENOTCONN)

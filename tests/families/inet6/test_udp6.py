@@ -262,3 +262,12 @@ def test_counters_are_ipv6s(ours6: Ours6) -> None:
     assert counted["Udp6OutDatagrams"] == counted["Udp6InDatagrams"] == 2
     assert counted["Ip6OutRequests"] == counted["Ip6InReceives"] == counted["Ip6InDelivers"] == 2
     assert "UdpInDatagrams" not in counted
+
+
+def test_what_comes_by_ipv4_is_counted_there(ours6: Ours6) -> None:
+    server, client = ours6.bound("::"), ours6.bound("127.0.0.1")
+    ours6.sendto(client, b"x", ("127.0.0.1", ours6.name(server)[1]))
+    assert ours6.recvfrom(server, flags=MSG_DONTWAIT)[0] == b"x"
+    counted = ours6.counted()
+    assert counted["UdpInDatagrams"] == 1
+    assert "Udp6InDatagrams" not in counted
