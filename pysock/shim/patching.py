@@ -5,7 +5,8 @@ What a patch does, once for all patches that are active:
 * `sys.modules` shows our `_socket` and `select`; the module `socket` stays the same object, with our classes and
   functions in it;
 * names that other modules imported from these, from `os`, `fcntl`, `signal` and `_thread` change hands (`rebind.py`),
-  and so do the class attributes of `selectors` that hold a poller;
+  and so do the class attributes of `selectors` that hold a poller, and the methods that trio closed over
+  (`closures.py`);
 * Python signal handlers are guarded (`signalseam.py`);
 * `ssl` runs on our sockets (`tlsseam.py`), whether it is there already or is imported later;
 * with a virtual clock, the functions of `time` change hands too.
@@ -26,6 +27,7 @@ import threading
 from pysock.core.kernel import Kernel
 from pysock.shim import cselect, csocket, forkseam, ioseam, osseam, real, signalseam, threadseam, timeseam
 from pysock.shim.builtin import Builtin
+from pysock.shim.closures import Closures
 from pysock.shim.epollobj import epoll
 from pysock.shim.foreign import Foreign
 from pysock.shim.loader import stdlib_socket
@@ -164,6 +166,7 @@ class _Installed:
         self._default: Task | None = None
         self._functions: list[tuple[Any, Any]] = []
         self._tls: TlsSeam | None = None
+        self._closures: Closures | None = None
         self._native: NativeSeam | None = None
         self._time_functions: list[tuple[Any, Any]] = []
 
@@ -202,10 +205,15 @@ class _Installed:
         names.attribute(selectors.SelectSelector, "_select", cselect.select)
         names.attribute(selectors.PollSelector, "_selector_cls", cselect.poll)
         names.attribute(selectors.EpollSelector, "_selector_cls", epoll)
+        if self._closures is None:
+            self._closures = Closures()
+        self._closures.apply()
         signalseam.guard_installed()
 
     def _uninstall(self) -> None:
         signalseam.unguard_installed()
+        if self._closures is not None:
+            self._closures.undo()
         if self._names is not None and self._tls is not None:
             self._tls.uninstall(self._names)
             self._names.undo()

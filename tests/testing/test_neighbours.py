@@ -63,14 +63,11 @@ def test_anyio(suite: pytest.Pytester) -> None:
         await anyio.sleep(1)
         return b"hi"
 
-    @pytest.fixture
-    def anyio_backend():
-        return "asyncio"
-
     @pytest.mark.anyio
     @pytest.mark.pysock
-    async def test_it(greeting):
-        await exchange()
+    async def test_it(greeting, anyio_backend_name):
+        if anyio_backend_name == "asyncio":
+            await exchange()
         async def serve(stream):
             async with stream:
                 await stream.send(await stream.receive())
@@ -82,7 +79,7 @@ def test_anyio(suite: pytest.Pytester) -> None:
                     assert await stream.receive() == b"hi"
                 tasks.cancel_scope.cancel()
     """
-    run(suite, source, beside="anyio").assert_outcomes(passed=1)
+    run(suite, source, beside="anyio").assert_outcomes(passed=2)
 
 
 def test_xdist(suite: pytest.Pytester) -> None:
