@@ -24,5 +24,8 @@ class Builtin:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
 
+    def __reduce__(self) -> str:
+        return self.__qualname__  # type: ignore[attr-defined, no-any-return]  # update_wrapper sets it; by name, as in C
+
     def __repr__(self) -> str:
         return f"<built-in function {self.__name__}>"  # type: ignore[attr-defined]  # update_wrapper sets it

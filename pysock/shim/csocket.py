@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SocketType = socket
 
+_ULONG_MAX = (1 << 64) - 1
+
 
 def socketpair(family: int = AF_UNIX, type: int = SOCK_STREAM, proto: int = 0, /) -> tuple[socket, socket]:
     """Create a pair of connected sockets (AF_UNIX unless told otherwise)."""
@@ -81,6 +83,8 @@ def if_indextoname(if_index: int, /) -> str:
         raise TypeError("an integer is required") from None
     if number < 0:
         raise OverflowError("can't convert negative value to unsigned int")
+    if number > _ULONG_MAX:
+        raise OverflowError("Python int too large to convert to C unsigned long")
     dev = current_net().dev_by_index.get(number)
     if dev is None:
         raise err(errno.ENXIO)

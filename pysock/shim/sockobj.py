@@ -4,6 +4,9 @@ The stdlib's own socket.py subclasses it, so what a program holds is that subcla
 here. State is in slots with a prefix of ours (subclasses out there have slots and attributes of their own), without a
 dict and without weak references, as in C.
 
+One thing is C's alone: a type whose attributes can't be set. (A metaclass could refuse, but would get into the way of
+programs that derive from `socket.socket` with one of their own.)
+
 The hot path (`send`, `recv` and their like on a socket without a timeout) adds one call to the system call's. A socket
 with a timeout goes through `timed.py`; control messages and vectors through `sockmsg.py`.
 """

@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from socket import socket as imported_before
 from types import ModuleType
 from typing import Any
@@ -21,8 +22,8 @@ from typing import Any
 import pytest
 
 import pysock
-from pysock.shim import csocket
 from pysock.shim.patching import Patch
+from pysock.shim.sockobj import socket as low_socket
 from pysock.vfs.task import Task
 
 Pair = tuple[Any, Any]
@@ -75,10 +76,10 @@ def test_a_cycle_of_connected_sockets(task: Task, face: ModuleType) -> None:
 # -- copies ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [socket.socket, csocket.socket], ids=["socket", "_socket"])
+@pytest.mark.parametrize("make", [socket.socket, low_socket], ids=["socket", "_socket"])
 @pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy], ids=lambda how: how.__name__)
 def test_sockets_are_not_copied(patched: Patch, make: type, how: Callable[[Any], Any]) -> None:
-    sock = socket.socket() if make is not csocket.socket else csocket.socket()
+    sock = socket.socket() if make is not low_socket else low_socket()
     with pytest.raises(TypeError, match="cannot pickle 'socket' object"):
         how(sock)
     sock.close()
@@ -136,7 +137,8 @@ def test_poll_and_select_on_a_closed_socket(patched: Patch, family: int) -> None
         poller.register(fd, select.POLLIN)
         assert woken_by_close(poller.poll, sock.close, patched.task) == [(fd, select.POLLNVAL)]
         sock = socket.socket(family, socket.SOCK_DGRAM)
-        assert woken_by_close(lambda sock=sock: select.select([sock], [], []), sock.close, patched.task) == errno.EBADF
+        select_it = partial(select.select, [sock], [], [])
+        assert woken_by_close(select_it, sock.close, patched.task) == errno.EBADF
 
 
 def test_a_closed_epoll(patched: Patch) -> None:
@@ -198,7 +200,7 @@ _heard: list[tuple[str, tuple[Any, ...]]] | None = None
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
     if _heard is not None and event.startswith("socket."):
-        _heard.append((event, tuple(arg for arg in args if not isinstance(arg, imported_before | csocket.socket))))
+        _heard.append((event, tuple(arg for arg in args if not isinstance(arg, imported_before | low_socket))))
 
 
 def test_audit_events_are_those_of_c() -> None:

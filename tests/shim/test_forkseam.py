@@ -122,6 +122,22 @@ in_child(child)
 """) == ["[True, [1]]", "1"]
 
 
+def test_namespaces_are_there_and_empty() -> None:
+    assert run("""
+import pysock
+with pysock.patch() as outer:
+    outer.kernel.acquire()
+    other = outer.kernel.new_net("other")
+    outer.kernel.leave()
+    with pysock.patch(net=other) as inner:
+        def look():
+            with socket.create_server(("127.0.0.1", 5)):
+                return inner.net is other, inner.net.name, inner.kernel is outer.kernel, inner.net is outer.net
+        in_child(look)
+        print(inner.net is other)
+""") == ["(False, 'other', True, False)", "True"]
+
+
 def test_subprocess_beside_sockets() -> None:
     """preexec_fn makes subprocess fork in Python; pipes and sockets share a selector."""
     assert run("""

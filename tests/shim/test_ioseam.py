@@ -71,10 +71,10 @@ def test_raw_reads(pair: Pair) -> None:
     raw = open(second.fileno(), "rb", 0, closefd=False)
     second.setblocking(False)
     assert raw.read(5) is None
-    assert raw.readall() is None  # type: ignore[attr-defined]  # typeshed knows open() by its buffering only
+    assert raw.readall() is None
     first.send(b"abcdef")
     buffer = bytearray(4)
-    assert raw.readinto(buffer) == 4  # type: ignore[attr-defined]  # as above
+    assert raw.readinto(buffer) == 4
     assert buffer == b"abcd"
     first.shutdown(socket.SHUT_WR)
     assert raw.read() == b"ef"

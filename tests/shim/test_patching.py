@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import fcntl
 import gc
 import http.server
 import importlib
 import os
+import pickle
 import select
 import selectors
 import signal
@@ -181,6 +183,12 @@ def test_stand_ins_do_not_become_methods(virtual: Patch) -> None:
     assert holder.poll().poll(0) == []
     assert holder.read.__name__ == "read"
     assert repr(os.read) == "<built-in function read>"
+
+
+def test_stand_ins_are_copied_and_pickled_by_name(virtual: Patch) -> None:
+    for function in (os.read, open, time.sleep, socket.gethostbyname):
+        assert copy.deepcopy(function) is function
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_real_descriptors_go_on_working(patched: Patch) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket as stdlib_socket
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 import pysock
 from pysock.families.inet.net import InetNet
+from pysock.shim.triohooks import HostnameResolver, SocketFactory
 
 REAL = dict(vars(stdlib_socket.socket.__mro__[1]))
 
@@ -67,3 +70,53 @@ assert socket.socket is before
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def over_the_hooks() -> None:
+    """All of `exchange` and more, with sockets that the hooks made, on the operating system's poller."""
+    trio.socket.set_custom_socket_factory(SocketFactory())
+    trio.socket.set_custom_hostname_resolver(HostnameResolver())
+    found = await trio.socket.getaddrinfo("pysock", 80, type=stdlib_socket.SOCK_STREAM)
+    assert ("127.0.1.1", 80) in [info[4] for info in found]
+    assert await trio.socket.getnameinfo(("127.0.1.1", 80), stdlib_socket.NI_NUMERICSERV) == ("pysock", "80")
+    assert await exchange() == b"hello"
+    with pytest.raises(OSError, match="failed"):
+        await trio.open_tcp_stream("127.0.0.1", 7001)
+
+    async def echo(stream: trio.SocketStream) -> None:
+        async for data in stream:
+            await stream.send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        start = partial(trio.serve_tcp, echo, 7003, host="127.0.0.1")
+        await nursery.start(start)
+        async with await trio.open_tcp_stream("127.0.0.1", 7003) as stream:
+            nursery.start_soon(stream.send_all, b"x" * 3_000_000)  # more than the buffers hold
+            received = 0
+            while received < 3_000_000:
+                received += len(await stream.receive_some())
+            with trio.move_on_after(0.01) as scope:
+                await stream.receive_some()
+            assert scope.cancelled_caught
+            await stream.send_eof()
+            assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    with trio.socket.socket(type=stdlib_socket.SOCK_DGRAM) as a, trio.socket.socket(type=stdlib_socket.SOCK_DGRAM) as b:
+        await a.bind(("127.0.0.1", 7002))
+        assert not a.is_readable()
+        await b.sendto(b"ping", ("127.0.0.1", 7002))
+        assert a.is_readable()
+        assert (await a.recvfrom(10))[0] == b"ping"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_closed, a)
+            await trio.testing.wait_all_tasks_blocked()
+            a.close()
+
+
+async def expect_closed(sock: trio.socket.SocketType) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await sock.recv(1)
+
+
+def test_through_trios_own_hooks() -> None:
+    trio.run(over_the_hooks)
