@@ -8,6 +8,6 @@ and the package `tcp`. `inet6` stands on the transports here; `v6part` is what t
 What it may import: `core`, `wire`, `uapi`. Never another family.
 
 How data passes through: down, ``inet_stream_ops.sendmsg`` -> ``tcp_prot.sendmsg`` -> ``tcp.output.transmit_skb`` ->
-``InetNet.queue_xmit`` (ip_output) -> ``Rtable.output`` -> ``dev.queue_xmit``. Up, ``InetNet.ip_rcv`` (ip_input) is
+``ip_output.xmit_segment`` -> ``Rtable.xmit``, which is ``dev.queue_xmit``. Up, ``InetNet.ip_rcv`` (ip_input) is
 the packet type of ETH_P_IP; it hands the datagram to the handler that its protocol number has in ``InetNet.protos``.
 """

@@ -192,8 +192,8 @@ class DatagramProto(Proto):
             if n > size:
                 msg.flags |= MSG_TRUNC
         if not flags & MSG_PEEK:
-            uncharge(sk, skb)
             self.consumed(sk, skb)
+            uncharge(sk, skb)
         return data if n <= size or flags & MSG_TRUNC else data[:size]
 
     def receive_at_offset(self, sk: Any, size: int, flags: int, msg: MsgHdr | None) -> bytes:
@@ -231,12 +231,12 @@ class DatagramProto(Proto):
         whole = skb_copy_bits(skb, 0, skb.len) if flags & MSG_TRUNC else data[:n]
         peek_forward(sk, len(whole) if peek else -len(whole))
         if not peek:
-            uncharge(sk, skb)
             self.consumed(sk, skb)
+            uncharge(sk, skb)
         return whole
 
     def consumed(self, sk: Any, skb: SkBuff) -> None:
-        """A program took the datagram ``skb``: the place to count it."""
+        """A program takes the datagram ``skb``, which is freed next: the place to count it."""
 
     def wait_for_datagram(self, sk: Any, flags: int, seen: int = 0) -> SkBuff | None:
         """The first datagram, off the queue unless MSG_PEEK (__skb_recv_datagram); None at the end after a shutdown.

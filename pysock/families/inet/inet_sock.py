@@ -63,7 +63,7 @@ class InetSock(Sock):
         self.saddr = self.rcv_saddr = self.daddr = ANY
         self.sport = self.dport = 0
         self.dst: Rtable | None = None
-        #: Constant parts of this connection's IP header, see ip_output.queue_xmit.
+        #: Constant parts of this connection's IP header, see ip_output.xmit_segment.
         self.ip_header: tuple[bytes, bytes, bytes, int] | None = None
         self.ip_id = 0
         self.ttl = -1  # -1: the namespace's default

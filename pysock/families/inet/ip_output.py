@@ -66,13 +66,6 @@ def use_route(sk: InetSock, rt: Rtable) -> None:
     sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk, rt), sk.saddr, sk.daddr)
 
 
-def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
-    """ip_queue_xmit(): send ``skb``, a transport header with its payload, over a connected socket. 0, or a negative
-    errno.
-    """
-    return xmit_segment(sk, bytes(skb.head), skb.data_len, skb.frags, skb.csum_offset, skb.gso_size)
-
-
 def xmit_segment(
     sk: InetSock, header: bytes, n: int, frags: tuple[bytes | memoryview, ...], csum_offset: int, gso_size: int
 ) -> int:

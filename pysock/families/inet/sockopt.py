@@ -169,6 +169,14 @@ def _set_min_ttl(sk: InetSock, value: bytes) -> None:
     if not 0 <= ttl <= 255:
         raise err(errno.EINVAL)
     sk.min_ttl = ttl
+    min_hops_changed(sk)
+
+
+def min_hops_changed(sk: InetSock) -> None:
+    """A protocol with a short way, where nobody looks at the hop limit, takes the socket off it."""
+    hook = getattr(sk.prot, "filter_changed", None)
+    if hook is not None:
+        hook(sk)
 
 
 def _set_hdrincl(sk: InetSock, value: bytes) -> None:

@@ -6,7 +6,7 @@ to the device, or nothing with _OPT_TSONLY; the time in an SCM_TIMESTAMPING mess
 ENOMSG, which of the two it is in ee_info, and with _OPT_ID the number of the send in ee_data. Queue and device are
 asked in the same instant here, so both times are the same.
 
-Not here: hardware times, _TX_ACK and whatever TCP does of this.
+Not here: hardware times, _TX_ACK, and what TCP and IPv6 do of this.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def rcv(table: UdpTable, skb: SkBuff) -> None:
     if sk.reuseport and sk.ext is not None:
         sk = reuseport.choose(table.group_of(sk), sk, skb, 8)
     if coverage is None:
-        table.remember(key, sk, dev)
+        table.remember(key, sk, dev, table.inet.fib.generation)
     _queue(table, sk, skb)
 
 

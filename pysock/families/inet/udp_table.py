@@ -77,8 +77,8 @@ class UdpTable:
         self.connected: dict[bytes, list[UdpSock]] = {}
         self.bound: dict[bytes, list[UdpSock]] = {}
         self.early: dict[bytes, EarlyEntry] = {}
-        #: The 12 bytes of a flow -> its sender's (host, port); translations only, so never stale.
-        self.names: dict[bytes, tuple[str, int]] = {}
+        #: The bytes of a flow -> its sender's address tuple; translations only, so never stale.
+        self.names: dict[bytes, tuple[Any, ...]] = {}
         self._secret = -1  # not drawn yet
 
     # -- being found ---------------------------------------------------------------------------------------
@@ -170,8 +170,10 @@ class UdpTable:
                     sk = self._best(found, key, ifindex)
         return sk
 
-    def remember(self, key: bytes, sk: UdpSock, dev: NetDevice) -> None:
-        """Let the next datagram of this flow find ``sk`` at once, if nobody else on its port could ever win."""
+    def remember(self, key: bytes, sk: UdpSock, dev: NetDevice, generation: int) -> None:
+        """Let the next datagram of this flow find ``sk`` at once, if nobody else on its port could ever win.
+        ``generation`` is the FIB's.
+        """
         if sk.bound_dev_if or sk.filter is not None:
             return
         if len(self.by_port[sk.sport]) > 1 and self.connected.get(key) != [sk]:
@@ -179,7 +181,7 @@ class UdpTable:
         early = self.early
         if len(early) >= _EARLY_LIMIT:
             early.clear()
-        early[key] = (sk, dev, self.inet.fib.generation)
+        early[key] = (sk, dev, generation)
 
     def _best(self, found: list[UdpSock], key: bytes, ifindex: int) -> UdpSock | None:
         best: UdpSock | None = None
@@ -229,14 +231,15 @@ class UdpTable:
             and (not sk.bound_dev_if or sk.bound_dev_if == ifindex)
         ]
 
-    def name(self, key: bytes) -> tuple[str, int]:
+    def name(self, key: bytes) -> tuple[Any, ...]:
         """The sender's (host, port) in the 12 bytes of a flow."""
-        names = self.names
-        name = names.get(key)
-        if name is None:
-            if len(names) >= _EARLY_LIMIT:
-                names.clear()
-            name = names[key] = (host_text(key[:4]), key[8] << 8 | key[9])
+        return self.names.get(key) or self.remember_name(key, (host_text(key[:4]), key[8] << 8 | key[9]))
+
+    def remember_name(self, key: bytes, name: tuple[Any, ...]) -> tuple[Any, ...]:
+        """``name`` is what stands in ``names`` for ``key`` from now on."""
+        if len(self.names) >= _EARLY_LIMIT:
+            self.names.clear()
+        self.names[key] = name
         return name
 
 

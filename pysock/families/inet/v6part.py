@@ -25,13 +25,15 @@ NOWHERE: Final = b"\x7f\0\0\6"
 class V6Part:
     """The IPv6 addresses of a socket, 16 wire bytes each, as `InetSock` has IPv4's; inet6 adds its options in a
     subclass (struct ipv6_pinfo). ``only`` is IPV6_V6ONLY; a real IPv6 address implies it.
+    ``min_hopcount`` is IPV6_MINHOPCOUNT.
     """
 
-    __slots__ = ("daddr", "only", "rcv_saddr", "saddr")
+    __slots__ = ("daddr", "min_hopcount", "only", "rcv_saddr", "saddr")
 
     def __init__(self) -> None:
         self.saddr = self.rcv_saddr = self.daddr = ANY6
         self.only = False
+        self.min_hopcount = 0
 
 
 def takes_v4(sk: InetSock) -> bool:

@@ -52,6 +52,7 @@ from pysock.families.inet6.devconf import (
     register,
 )
 from pysock.families.inet6.fib6 import METRIC_ADDRCONF, RTPROT_KERNEL, Fib6Entry
+from pysock.families.inet6.net import Inet6Net
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_NOARP, IFF_UP
 from pysock.uapi.in6 import IPV6_MIN_MTU
 
@@ -59,7 +60,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.timer import Timer
-    from pysock.families.inet6.net import Inet6Net
 
 _MULTICAST_PREFIX = b"\xff" + bytes(15)
 
@@ -87,7 +87,7 @@ def addrconf_of(inet6: Inet6Net) -> AddrconfNet:
 
 
 def setup(inet6: Inet6Net) -> None:
-    """Follow the devices of this namespace (addrconf_notify)."""
+    """Follow the devices (addrconf_notify)."""
     state = inet6.state["addrconf"] = AddrconfNet(inet6)
     sysctl = inet6.net.sysctl
 
@@ -102,14 +102,15 @@ def setup(inet6: Inet6Net) -> None:
         "net.ipv6.conf.default", lambda: register(inet6.net, "default", state.default, default_changed)
     )
 
-    def netdev_event(event: int, dev: NetDevice) -> None:
-        if dev.net is inet6.net:
-            _device_event(inet6, event, dev)
-
-    inet6.kernel.dev_layer.netdev_chain.register(netdev_event, name="inet6")
+    chain = inet6.kernel.dev_layer.netdev_chain
+    if "inet6" not in chain.callbacks():  # one for all namespaces
+        chain.register(_netdev_event, name="inet6")
 
 
-def _device_event(inet6: Inet6Net, event: int, dev: NetDevice) -> None:
+def _netdev_event(event: int, dev: NetDevice) -> None:
+    if not dev.net.has(Inet6Net):
+        return
+    inet6 = dev.net.get(Inet6Net)
     if event == NETDEV_REGISTER:
         if dev.mtu >= IPV6_MIN_MTU:
             make_idev(inet6, dev)

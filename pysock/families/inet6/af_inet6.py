@@ -21,7 +21,6 @@ from pysock.families.inet.af_inet import (
 from pysock.families.inet.inet_sock import InetSock
 from pysock.families.inet.ping import PingSock
 from pysock.families.inet.protosw import ProtocolSwitch, ProtoswEntry
-from pysock.families.inet.tcp.proto import TCP_PROT
 from pysock.families.inet.tcp.sock import TcpSock
 from pysock.families.inet.udp import UdpSock
 from pysock.families.inet6 import sockopt6
@@ -31,6 +30,7 @@ from pysock.families.inet6.inet6_sock import Pinfo6, pinfo, set_local, sockaddr
 from pysock.families.inet6.net import Inet6Net
 from pysock.families.inet6.ping6 import PINGV6_PROT
 from pysock.families.inet6.raw6 import RAWV6_PROT, Raw6Sock
+from pysock.families.inet6.tcp6 import TCPV6_PROT
 from pysock.families.inet6.udp6 import UDPV6_PROT
 from pysock.uapi.in_ import IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP
 from pysock.uapi.socket import AF_INET6, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM
@@ -170,7 +170,7 @@ def make_switch() -> ProtocolSwitch:
     """inetsw6: the rows that every kernel starts with."""
     switch = ProtocolSwitch()
     for entry in (
-        ProtoswEntry(SOCK_STREAM, IPPROTO_TCP, TCP_PROT, STREAM_OPS, TcpSock, permanent=True),
+        ProtoswEntry(SOCK_STREAM, IPPROTO_TCP, TCPV6_PROT, STREAM_OPS, TcpSock, permanent=True),
         ProtoswEntry(SOCK_DGRAM, IPPROTO_UDP, UDPV6_PROT, DGRAM_OPS, UdpSock, permanent=True),
         ProtoswEntry(SOCK_DGRAM, IPPROTO_ICMPV6, PINGV6_PROT, DGRAM_OPS, PingSock, reuse=True),
         ProtoswEntry(SOCK_RAW, IPPROTO_IP, RAWV6_PROT, RAW_OPS, Raw6Sock, reuse=True, capability=CAP_NET_RAW),

@@ -75,7 +75,7 @@ class Datagram6(DatagramProto):
         bind_scope(sk, daddr, scope_id)
         if is_mapped(sk):
             raise err(errno.EAFNOSUPPORT)
-        oif = sk.bound_dev_if or (part.pktinfo or (ANY6, 0))[1]
+        oif = sk.bound_dev_if or part.sticky_oif
         if not oif:
             oif = part.mc_index if is_multicast(daddr) else part.unicast_if
         try:
@@ -184,14 +184,14 @@ def destination(
     """
     part = pinfo(sk)
     params = ip6_cmsg.SendParams6(sk, part)
-    if scope_id and needs_scope(daddr) and not is_multicast(daddr):
+    if scope_id and needs_scope(daddr):
         params.oif = scope_id
     params.flowinfo = flowinfo if part.send_flow else 0
     if msg is not None and msg.control:
         ip6_cmsg.parse_send(sk, msg.control, params)
     oif = params.oif
     if is_multicast(daddr):
-        oif = oif or part.mc_index or (scope_id if needs_scope(daddr) else 0)
+        oif = oif or part.mc_index
         hop_limit = part.mc_hops
     else:
         oif = oif or part.unicast_if

@@ -101,6 +101,7 @@ def routing(inet6: Inet6Net, skb: SkBuff, nhoff: int) -> tuple[int, int] | None:
         kfree_skb(skb, "IP_INADDRERRORS")
         return None
     if head[at + 2] in _SWITCHED_OFF:
+        mibs.InDiscards += 1  # Linux counts it nowhere
         kfree_skb(skb, "NOT_SPECIFIED")
         return None
     if head[at + 3]:

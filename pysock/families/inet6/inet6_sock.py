@@ -60,8 +60,8 @@ class Pinfo6(FlowPart):
     """``peer_flow`` is the flow info that the program gave with the peer's address, under IPV6_FLOWINFO_SEND.
 
     ``mc_hops`` is -1 for the default; ``mc_list`` holds what was joined. ``sticky`` are the extension headers,
-    ``pktinfo`` the (address, ifindex) that setsockopt gave to every datagram. ``rxpmtu`` is what IPV6_RECVPATHMTU has
-    to report: where to, and the MTU.
+    ``sticky_oif`` the device, that setsockopt gave to every datagram. ``rxpmtu`` is what IPV6_RECVPATHMTU has to
+    report: where to, and the MTU.
     """
 
     __slots__ = (
@@ -73,9 +73,7 @@ class Pinfo6(FlowPart):
         "mc_index",
         "mc_list",
         "mc_loop",
-        "min_hopcount",
         "peer_flow",
-        "pktinfo",
         "pmtudisc",
         "recverr",
         "recverr_rfc4884",
@@ -84,21 +82,21 @@ class Pinfo6(FlowPart):
         "rxpmtu",
         "send_flow",
         "sticky",
+        "sticky_oif",
         "unicast_if",
     )
 
     def __init__(self, inet6: Inet6Net) -> None:
         FlowPart.__init__(self, inet6)
         self.only = inet6.bindv6only
-        self.peer_flow = self.rxopt = self.frag_size = self.min_hopcount = 0
-        self.mc_index = self.unicast_if = 0
+        self.peer_flow = self.rxopt = self.frag_size = 0
+        self.mc_index = self.unicast_if = self.sticky_oif = 0
         self.mc_hops = -1
         self.mc_list: list[Membership] | None = None
         self.mc_loop = self.mc_all = self.autoflowlabel = True
         self.recverr = self.recverr_rfc4884 = self.send_flow = self.dontfrag = self.rtalert_isolate = False
         self.pmtudisc = IPV6_PMTUDISC_WANT
         self.sticky: ExtOptions | None = None
-        self.pktinfo: tuple[bytes, int] | None = None
         self.rxpmtu: tuple[bytes, int] | None = None
 
 
@@ -124,7 +122,7 @@ class Pinfo6(FlowPart):
             self.rxopt,
             self.send_flow,
             self.sticky,
-            self.pktinfo,
+            self.sticky_oif,
             self.unicast_if,
         ) = _INHERITED(other)
 
@@ -149,7 +147,7 @@ _INHERITED: Final = attrgetter(
     "rxopt",
     "send_flow",
     "sticky",
-    "pktinfo",
+    "sticky_oif",
     "unicast_if",
 )
 

@@ -80,18 +80,13 @@ class SendParams6:
     __slots__ = ("dontfrag", "flowinfo", "hop_limit", "oif", "options", "saddr", "tclass")
 
     def __init__(self, sk: InetSock, part: Pinfo6) -> None:
-        self.oif = sk.bound_dev_if
+        self.oif = sk.bound_dev_if or part.sticky_oif
         self.saddr = part.saddr
         self.hop_limit = -1
         self.tclass = part.tclass
         self.flowinfo = 0
         self.dontfrag = part.dontfrag
         self.options = part.sticky
-        if part.pktinfo is not None:
-            addr, ifindex = part.pktinfo
-            self.oif = self.oif or ifindex
-            if self.saddr == ANY6:
-                self.saddr = addr
 
 
 def parse_send(sk: InetSock, control: Sequence[Control], params: SendParams6) -> None:

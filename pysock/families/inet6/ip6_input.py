@@ -1,9 +1,9 @@
 """IPv6 input: from a received frame to the transport that it is for (RFC 8200; net/ipv6/ip6_input.c).
 
 The handler that `make_ip6_rcv` makes is the ETH_P_IPV6 packet type. The common segment (TCP right behind the fixed
-header, whole, of a known connection) takes one straight line: checks, early demultiplexing, transport. Everything else
-goes to `_rcv_slow`: the header is validated, the hop-by-hop options read, the destination routed, and `deliver` walks
-the other extension headers (exthdrs.py, reassembly.py) to the transport.
+header, whole, of a known connection) takes one straight line: checks, early demultiplexing, transport; UDP has one of
+its own in udp6_input. Everything else goes to `_rcv_slow`: the header is validated, the hop-by-hop options read, the
+destination routed, and `deliver` walks the other extension headers (exthdrs.py, reassembly.py) to the transport.
 
 Nothing that arrives may raise: a bad packet is counted where Linux counts it, answered with an ICMPv6 error where the
 RFC wants one, and freed.
@@ -42,6 +42,7 @@ def make_ip6_rcv(inet6: Inet6Net) -> Callable[[SkBuff], None]:
     mibs = inet6.mibs.ip6
     demux = inet6.early_demux.get
     protos = inet6.protos
+    udp_early = inet6.udp_early
 
     def ip6_rcv(skb: SkBuff) -> None:
         """Check the IPv6 header, and find the connection that the packet is for."""
@@ -60,7 +61,8 @@ def make_ip6_rcv(inet6: Inet6Net) -> Callable[[SkBuff], None]:
             or (skb.ext is not None and skb.ext.pkt_type)
             or inet6.raw_deliver is not None
         ):
-            _rcv_slow(inet6, skb)
+            if udp_early is None or not udp_early(skb, header):
+                _rcv_slow(inet6, skb)
             return
         sk = demux(header[_DEMUX_KEY])
         if sk is None:

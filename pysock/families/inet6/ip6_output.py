@@ -130,7 +130,7 @@ def _queue_xmit_slow(inet6: Inet6Net, rt: Rt6, skb: SkBuff, header: bytes) -> in
         inet6.mibs.ip6.FragFails += 1
         consume_skb(skb)
         return -errno.EMSGSIZE
-    return finish(inet6, rt, header, skb, skb.len + HEADER_LEN)
+    return finish(inet6, rt, header, skb, HEADER_LEN)
 
 
 def chain_headers(

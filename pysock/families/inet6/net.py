@@ -42,7 +42,7 @@ class Inet6Net:
     while there are no raw sockets. ``raw_error`` (the arguments of `ErrorHandler6` with the protocol in front) is the
     same for errors. ``echo_reply(skb)`` takes echo replies (ping sockets); the packet stays the caller's.
     ``early_demux``: the 36 bytes of addresses and ports as on the wire -> the Sock of a connection; not asked when the
-    source is link-local.
+    source is link-local. ``udp_early`` is UDP's short way, see `udp6_input.make_early`.
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Inet6Net:
         "raw_deliver",
         "raw_error",
         "state",
+        "udp_early",
     )
 
     def __init__(self, net: Net, inet: InetNet) -> None:
@@ -76,6 +77,7 @@ class Inet6Net:
         self.raw_deliver: Callable[[SkBuff, int], bool] | None = None
         self.raw_error: Callable[[int, bytes, int, int, int, int, bytes, NetDevice], None] | None = None
         self.echo_reply: Callable[[SkBuff], None] | None = None
+        self.udp_early: Callable[[SkBuff, bytes], bool] | None = None
         #: The neighbour table; `ndisc.setup` makes it.
         self.nd: NeighTable
         self.forwarding = False

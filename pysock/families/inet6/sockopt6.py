@@ -90,7 +90,6 @@ _SWITCHES: Final = {
 #: Options that take a number in a range (lowest, highest) into an attribute of `Pinfo6`; -1 means what stands last.
 _NUMBERS: Final = {
     in6.IPV6_UNICAST_HOPS: ("hop_limit", -1, 255, -1),
-    in6.IPV6_MINHOPCOUNT: ("min_hopcount", 0, 255, None),
     in6.IPV6_MTU_DISCOVER: ("pmtudisc", in6.IPV6_PMTUDISC_DONT, in6.IPV6_PMTUDISC_OMIT, None),
     in6.IPV6_MULTICAST_LOOP: ("mc_loop", 0, 1, None),
     in6.IPV6_RECVERR_RFC4884: ("recverr_rfc4884", 0, 1, None),
@@ -245,6 +244,13 @@ def _set_freebind(sk: InetSock, part: Pinfo6, number: int) -> None:
     sk.freebind = number != 0
 
 
+def _set_min_hopcount(sk: InetSock, part: Pinfo6, number: int) -> None:
+    if not 0 <= number <= 255:
+        raise err(errno.EINVAL)
+    part.min_hopcount = number
+    sockopt.min_hops_changed(sk)
+
+
 def _set_transparent(sk: InetSock, part: Pinfo6, number: int) -> None:
     if number and not (sk.creds.capable(CAP_NET_RAW) or sk.creds.capable(CAP_NET_ADMIN)):
         raise err(errno.EPERM)
@@ -299,14 +305,14 @@ def _set_extension(sk: InetSock, part: Pinfo6, optname: int, value: bytes) -> No
 
 
 def _set_pktinfo(sk: InetSock, value: bytes) -> None:
-    """Source address and device of every datagram that says nothing else."""
+    """The device of every datagram that says nothing else; Linux keeps the address, and never looks at it."""
     part = pinfo(sk)
     if len(value) < IN6_PKTINFO.size:
         raise err(errno.EINVAL)
-    addr, ifindex = IN6_PKTINFO.unpack_from(value)
+    _, ifindex = IN6_PKTINFO.unpack_from(value)
     if sk.bound_dev_if and sk.bound_dev_if != ifindex:
         raise err(errno.EINVAL)
-    part.pktinfo = (addr, ifindex) if addr != ANY6 or ifindex else None
+    part.sticky_oif = ifindex
 
 
 def _ignore(sk: InetSock, value: bytes) -> None:
@@ -325,6 +331,7 @@ _SETTERS: Final[dict[int, Callable[[InetSock, Pinfo6, int], None]]] = {
     in6.IPV6_ADDRFORM: _set_addrform,
     in6.IPV6_ADDR_PREFERENCES: _set_addr_preferences,
     in6.IPV6_FREEBIND: _set_freebind,
+    in6.IPV6_MINHOPCOUNT: _set_min_hopcount,
     in6.IPV6_MTU: _set_mtu,
     in6.IPV6_MULTICAST_HOPS: _set_multicast_hops,
     in6.IPV6_MULTICAST_IF: _set_multicast_if,

@@ -17,6 +17,7 @@ from pysock.families.inet.tcp.fast import make_tcp_rcv
 from pysock.families.inet.tcp.ipv4 import connection_error, quoted_connection
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.families.inet.tcp.pmtu import sync_mss
+from pysock.families.inet.tcp.proto import TcpProt
 from pysock.families.inet.v6part import NOWHERE
 from pysock.families.inet6 import flowlabel, ip6_output, route
 from pysock.families.inet6.addr import (
@@ -31,7 +32,7 @@ from pysock.families.inet6.addr import (
     v4mapped,
 )
 from pysock.families.inet6.inet6_sock import Pinfo6, adopt_v4, is_mapped, pinfo, set_local
-from pysock.families.inet6.ip6_error import meaning
+from pysock.families.inet6.ip6_error import meaning, recv_error
 from pysock.families.inet6.ip6_input import incoming_index
 from pysock.families.inet6.route import Rt6
 from pysock.uapi.if_ether import ETH_P_IPV6
@@ -144,6 +145,7 @@ class TcpIpv6(TcpAf):
         oif = sk.bound_dev_if or part.unicast_if
         rt = route.output(self.inet6, daddr, part.saddr, oif, part.flow_label, part.prefs)
         part.peer_flow = flowinfo if part.send_flow else 0
+        sk.af = self  # after an attempt at a v4-mapped address, perhaps
         return (part.saddr if part.saddr != ANY6 else rt.saddr), daddr, dport, rt
 
     def set_names(self, sk: TcpSock, saddr: bytes, daddr: bytes) -> None:
@@ -198,13 +200,15 @@ class TcpIpv6(TcpAf):
     def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None) -> None:
         assert isinstance(rt, Rt6)
         hop_limit = None
-        tclass = 0
+        tclass = label = 0
         if listener is not None:
             part = pinfo(listener)
             tclass = part.tclass
+            head = bytes(skb.head[:4])
+            label = flowlabel.choose(part, rt.daddr + rt.saddr + head[2:] + head[:2])  # as the connection's will be
             if part.hop_limit >= 0:
                 hop_limit = part.hop_limit
-        ip6_output.send_datagram(self.inet6, rt, IPPROTO_TCP, skb, tclass=tclass, hoplimit=hop_limit)
+        ip6_output.send_datagram(self.inet6, rt, IPPROTO_TCP, skb, tclass=tclass, hoplimit=hop_limit, flowlabel=label)
 
     def scope(self, key: bytes, skb: SkBuff) -> int:
         return incoming_index(self.inet6, skb) if needs_scope(key[:16]) else 0
@@ -233,6 +237,17 @@ class TcpMapped(TcpIpv4):
         TcpIpv4.forget_names(self, sk)
         self.v6.forget_names(sk)
         sk.af = self.v6
+
+
+class Tcp6Prot(TcpProt):
+    """tcpv6_prot."""
+
+    __slots__ = ()
+    name = "TCPv6"
+    recv_error = staticmethod(recv_error)
+
+
+TCPV6_PROT = Tcp6Prot()
 
 
 def setup(inet6: Inet6Net) -> None:

@@ -91,5 +91,6 @@ def setup(inet6: Inet6Net) -> None:
 
     table = table_of(inet6.inet)
     table.mib6 = inet6.mibs.udp6
+    inet6.udp_early = udp6_input.make_early(table, inet6)
     inet6.protos[IPPROTO_UDP] = partial(udp6_input.rcv, table, inet6)
     inet6.errors[IPPROTO_UDP] = partial(udp6_input.error, table, inet6)

@@ -1,13 +1,21 @@
 """UDP input over IPv6: from a packet to the socket it is for (udpv6_rcv, __udp6_lib_mcast_deliver, udpv6_err).
 
+The common datagram takes one straight line from `ip6_input` to the socket's queue: `make_early`. Everything else comes
+through `rcv`, which validates, looks up, and lets the table remember the flow.
+
 A datagram without a checksum is an error here (RFC 8200 8.1). Every datagram is counted once, as in inet.udp_input.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from struct import Struct
+
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
-from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, kfree_skb
+from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
+from pysock.core.sock import WAKE_READABLE
+from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet import reuseport
 from pysock.families.inet.datagram import enqueue, passes
 from pysock.families.inet.v6part import ANY6, takes_v6
@@ -15,16 +23,78 @@ from pysock.families.inet6 import icmp6
 from pysock.families.inet6.ip6_error import datagram_error
 from pysock.families.inet6.ip6_input import incoming_index
 from pysock.families.inet6.mcast_sock import wants
+from pysock.uapi.if_ import IFF_LOOPBACK
 from pysock.uapi.in_ import IPPROTO_UDP
 from pysock.wire.checksum import fold, pseudo_v6
 from pysock.wire.icmpv6 import DEST_UNREACH, PORT_UNREACH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.udp import UdpSock
     from pysock.families.inet.udp_table import UdpTable
     from pysock.families.inet6.net import Inet6Net
+
+_HEADERS = 48
+_FLOW = slice(8, 44)  # a constant slice costs half of a written one
+#: version | payload length | UDP length | UDP checksum, from the start of the IPv6 header
+_unpack = Struct("!B3xH38xHH").unpack_from
+
+
+def make_early(table: UdpTable, inet6: Inet6Net) -> Callable[[SkBuff, bytes], bool]:
+    """The short way of one namespace: ``early(skb, header)`` takes a datagram that is plain in every respect, of a flow
+    that is remembered, and puts it into its socket's queue. False: not taken, nothing changed.
+
+    ``header`` is the first 44 bytes of the packet (fewer if it is shorter), ``skb.data`` at the IPv6 header.
+    """
+    fib6 = inet6.fib6
+    find = table.early.get
+    mibs = inet6.mibs.ip6
+
+    def early(skb: SkBuff, header: bytes) -> bool:
+        head = skb.head
+        length = skb.len
+        if type(head) is not bytes or length - skb.data_len < _HEADERS or header[6] != IPPROTO_UDP:
+            return False
+        found = find(header[_FLOW])
+        if found is None:
+            return False
+        sk, dev, generation = found
+        off = skb.data
+        version, size, udp_size, check = _unpack(head, off)
+        if (
+            version & 0xF0 != 0x60
+            or size != length - 40
+            or udp_size != size
+            or not check
+            or not skb.ip_summed
+            or dev is not skb.dev
+            or generation != fib6.generation
+            or sk.bound_dev_if
+            or sk.flags & SOCK_RECV_EXTRAS
+            or sk.rmem_alloc > sk.rcvbuf
+            or (skb.ext is not None and skb.ext.pkt_type)
+            or inet6.raw_deliver is not None
+        ):
+            return False
+        mibs.InDelivers += 1
+        skb.network_header = off
+        skb.transport_header = off + 40
+        skb.data = off + _HEADERS
+        skb.len = length - _HEADERS
+        sk.rmem_alloc += SKB_OVERHEAD + len(head) + skb.data_len
+        queue = sk.receive_queue
+        if queue is None:
+            queue = sk.receive_queue = deque()
+        queue.append(skb)
+        wait = sk.wait_queue
+        if wait is not None and wait.entries:
+            wait.wake(WAKE_READABLE)
+        return True
+
+    return early
 
 
 def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
@@ -68,6 +138,8 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
         return
     if sk.reuseport and sk.ext is not None:
         sk = reuseport.choose(table.group_of(sk), sk, skb, 8)
+    if coverage is None and addresses[0] != 0xFE and skb.dev is not None:  # a link-local sender's device counts
+        table.remember(key, sk, skb.dev, inet6.fib6.generation)
     _queue(table, sk, skb)
 
 
@@ -130,7 +202,8 @@ def error(
 ) -> None:
     """What ICMPv6 says about our datagrams (__udp6_lib_err); see `net.ErrorHandler6`."""
     ports = quoted[offset : offset + 4]
-    sk = table.lookup(quoted[24:40] + quoted[8:24] + ports[2:] + ports[:2], dev.ifindex)
+    key = quoted[24:40] + quoted[8:24] + ports[2:] + ports[:2]
+    sk = table.lookup(key, 0 if dev.flags & IFF_LOOPBACK else dev.ifindex)  # loopback carries all that is our own
     if sk is None:
         inet6.mibs.icmp6.InErrors += 1
         return

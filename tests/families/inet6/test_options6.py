@@ -200,6 +200,18 @@ def test_packet_info(api6: Api6) -> None:
         assert found == [(in6.IPV6_PKTINFO, LO + pack("=I", 1))]
 
 
+def test_sticky_packet_info_chooses_the_device_alone(api6: Api6) -> None:
+    server, client = api6.bound(), api6.socket()
+    with refused(errno.EINVAL):
+        api6.setopt(client, V6, in6.IPV6_PKTINFO, LO)
+    api6.setopt(client, V6, in6.IPV6_PKTINFO, b"\x20\1\x0d\xb8" + bytes(12) + pack("=I", 1))
+    api6.sendto(client, b"x", api6.name(server))
+    assert api6.recvfrom(server)[1][0] == LO6
+    api6.setopt(client, V6, in6.IPV6_PKTINFO, bytes(16) + pack("=I", 7777))
+    with pytest.raises(OSError, match=r"Network is unreachable|No such device"):
+        api6.sendto(client, b"x", api6.name(server))
+
+
 def test_original_destination(api6: Api6) -> None:
     server, client = api6.bound("::"), api6.socket()
     api6.setopt(server, V6, in6.IPV6_RECVORIGDSTADDR, 1)

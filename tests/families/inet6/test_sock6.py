@@ -15,6 +15,7 @@ from pysock.tools.ss import rows
 from pysock.uapi import in6
 from pysock.uapi.in_ import (
     IPPROTO_IPV6,
+    IPPROTO_TCP,
     MCAST_BLOCK_SOURCE,
     MCAST_JOIN_GROUP,
     MCAST_JOIN_SOURCE_GROUP,
@@ -111,6 +112,24 @@ def test_link_local_connection(hosts: tuple[On, On]) -> None:
     b.close(accepted)
     a.kernel.sleep(1_000_000_000)
     assert a.recvfrom(client)[0] == b""
+
+
+def test_one_flow_label_for_each_direction_of_a_connection(hosts: tuple[On, On]) -> None:
+    a, b = hosts
+    packets = a.host.lab.record(a.host.net.dev_by_name["eth0"])
+    server, client = b.socket(SOCK_STREAM), a.socket(SOCK_STREAM)
+    b.bind(server, ("2001:db8::b", 80))
+    b.listen(server)
+    dial(a, client, ("2001:db8::b", 80, 0, 0))
+    accepted, _ = b.accept(server)
+    a.sendto(client, b"hello")
+    b.sendto(accepted, b"hello")
+    labels: dict[bytes, set[int]] = {}
+    for packet in packets:
+        if packet[6] == IPPROTO_TCP:
+            labels.setdefault(packet[8:24], set()).add(int.from_bytes(packet[:4], "big") & 0xFFFFF)
+    assert [len(found) for found in labels.values()] == [1, 1]
+    assert 0 not in set.union(*labels.values())
 
 
 def test_link_local_refusal(hosts: tuple[On, On]) -> None:

@@ -10,8 +10,19 @@ from support.refused import refused
 
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.uapi import in6
-from pysock.uapi.in_ import IPPROTO_IPV6, IPPROTO_TCP
-from pysock.uapi.socket import AF_INET, AF_INET6, SHUT_WR, SO_DOMAIN, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET
+from pysock.uapi.in_ import IP_MINTTL, IP_TTL, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SO_EE_ORIGIN_ZEROCOPY
+from pysock.uapi.socket import (
+    AF_INET,
+    AF_INET6,
+    MSG_ERRQUEUE,
+    MSG_ZEROCOPY,
+    SHUT_WR,
+    SO_DOMAIN,
+    SO_REUSEADDR,
+    SO_ZEROCOPY,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
 from pysock.uapi.tcp import TCP_MAXSEG
 from pysock.wire import icmpv6, ipv6
 
@@ -209,6 +220,17 @@ def test_addrform_makes_an_ipv4_connection(api6: Api6) -> None:
     assert api6.recvfrom(accepted)[0] == b"x"
 
 
+def test_zero_copy_notices_speak_ipv6(api6: Api6) -> None:
+    client, _, _ = pair(api6)
+    api6.setopt(client, SOL_SOCKET, SO_ZEROCOPY, 1)
+    api6.sendto(client, bytes(1000), None, MSG_ZEROCOPY)
+    data, control, _, _ = api6.recvmsg(client, flags=MSG_ERRQUEUE)
+    assert data == b""
+    ((level, kind, raw),) = control
+    assert (level, kind, raw[4]) == (IPPROTO_IPV6, in6.IPV6_RECVERR, SO_EE_ORIGIN_ZEROCOPY)
+    assert raw[16:] == bytes(28)
+
+
 def test_flow_info_of_the_peer(api6: Api6) -> None:
     server = listener(api6)
     client = stream(api6)
@@ -298,3 +320,39 @@ def test_connections_leave_nothing_behind(ours6: Ours6) -> None:
     assert len(tcp.timewait) == 1
     assert list(map(len, tcp.ehash)) == [36]
     assert not tcp.listeners
+
+
+@pytest.mark.parametrize(
+    ("host", "level", "hops", "least"),
+    [(LO6, IPPROTO_IPV6, in6.IPV6_UNICAST_HOPS, in6.IPV6_MINHOPCOUNT), (LO_MAPPED, IPPROTO_IP, IP_TTL, IP_MINTTL)],
+)
+def test_segments_from_too_far_away_are_dropped(ours6: Ours6, host: str, level: int, hops: int, least: int) -> None:
+    client, accepted, _ = pair(ours6, "::", host)
+    ours6.setopt(accepted, level, least, 60)
+    ours6.sendto(client, b"near")
+    assert ours6.recvfrom(accepted)[0] == b"near"
+    ours6.setopt(client, level, hops, 59)
+    ours6.sendto(client, b"far")
+    with refused(errno.EAGAIN):
+        ours6.recvfrom(accepted)
+    assert ours6.counted()["TcpExtTCPMinTTLDrop"] == 1
+    ours6.setopt(accepted, level, least, 0)
+    ours6.kernel.sleep(1_000_000_000)  # retransmitted
+    assert ours6.recvfrom(accepted)[0] == b"far"
+
+
+def test_a_listener_hands_the_least_hop_count_down(ours6: Ours6) -> None:
+    server = listener(ours6)
+    ours6.setopt(server, IPPROTO_IPV6, in6.IPV6_MINHOPCOUNT, 60)
+    client = stream(ours6)
+    ours6.setopt(client, IPPROTO_IPV6, in6.IPV6_UNICAST_HOPS, 59)
+    with pytest.raises(BlockingIOError):
+        ours6.connect(client, ours6.name(server))
+    ours6.setopt(client, IPPROTO_IPV6, in6.IPV6_UNICAST_HOPS, 64)
+    ours6.kernel.sleep(2_000_000_000)
+    accepted, _ = ours6.accept(server)
+    assert ours6.getint(accepted, IPPROTO_IPV6, in6.IPV6_MINHOPCOUNT) == 60
+    ours6.setopt(client, IPPROTO_IPV6, in6.IPV6_UNICAST_HOPS, 59)
+    ours6.sendto(client, b"far")
+    with refused(errno.EAGAIN):
+        ours6.recvfrom(accepted)

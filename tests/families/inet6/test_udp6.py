@@ -18,6 +18,7 @@ from pysock.uapi.socket import (
     MSG_PEEK,
     MSG_TRUNC,
     SHUT_WR,
+    SO_RCVBUF,
     SO_REUSEPORT,
     SO_TIMESTAMPNS,
     SOL_SOCKET,
@@ -56,6 +57,46 @@ def test_payload_travels_by_reference(ours6: Ours6) -> None:
     for _ in range(2):
         ours6.sendto(client, data, ours6.name(server))
         assert ours6.recvfrom(server)[0] is data
+
+
+def test_a_remembered_flow_is_forgotten_with_its_socket(ours6: Ours6) -> None:
+    server, client = ours6.bound(), ours6.socket()
+    name = ours6.name(server)
+    for _ in range(2):
+        ours6.sendto(client, b"x", name)
+        assert ours6.recvfrom(server)[0] == b"x"
+    (remembered,) = ours6.sk(server).table.early.values()
+    assert remembered[0] is ours6.sk(server)
+    ours6.close(server)
+    again = ours6.bound(*name[:2])
+    ours6.sendto(client, b"y", name)
+    assert ours6.recvfrom(again)[0] == b"y"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_the_short_way_counts_as_the_long_one(ours6: Ours6, times: int) -> None:
+    server, client = ours6.bound(), ours6.socket()
+    for _ in range(times):
+        ours6.sendto(client, b"x", ours6.name(server))
+    counted = ours6.counted()
+    assert counted["Ip6InReceives"] == counted["Ip6InDelivers"] == counted["Udp6OutDatagrams"] == times
+    for _ in range(times):
+        assert ours6.recvfrom(server)[0] == b"x"
+    assert ours6.counted()["Udp6InDatagrams"] == times
+
+
+def test_a_full_buffer_drops_on_the_short_way_too(ours6: Ours6) -> None:
+    server, client = ours6.bound(), ours6.socket()
+    ours6.setopt(server, SOL_SOCKET, SO_RCVBUF, 2304)
+    for _ in range(50):
+        ours6.sendto(client, b"x" * 500, ours6.name(server))
+    dropped = ours6.counted()["Udp6RcvbufErrors"]
+    assert dropped > 0
+    left = 0
+    while ours6.poll(server) & 1:
+        ours6.recvfrom(server)
+        left += 1
+    assert left + dropped == 50
 
 
 def test_connect_names_both_ends(api6: Api6) -> None:
