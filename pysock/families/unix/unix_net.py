@@ -6,8 +6,9 @@
   so links and relative paths work, and removing the node makes a socket unreachable without closing it. All namespaces
   of a kernel share the table; two kernels see each other's nodes and find nobody behind them.
 
-A node that was removed frees its inode number, so a new node may bring the same key: it replaces the old socket,
-which nobody can reach any more, anyway.
+While a socket is bound, a descriptor (O_PATH) pins its node: removed and made anew, a path has another inode number, as
+programs expect that compare them. Where no descriptor is to be had, a new node may bring the number of a removed one:
+then it replaces the old socket, which nobody can reach any more, anyway.
 """
 
 from __future__ import annotations
@@ -51,12 +52,26 @@ AUTOBIND_NAMES: Final = 1 << 20
 MAX_DGRAM_QLEN: Final = 10
 
 
+class NodePin:
+    """An O_PATH descriptor of a node, closed with the last reference: the node keeps its inode number meanwhile."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, path: bytes) -> None:
+        self._fd = -1
+        self._fd = _open(path, _O_NODE)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            _close(self._fd)
+
+
 class UnixNet:
     """The sockets of one namespace, oldest first in ``sockets``, by abstract name in ``bound``. ``nodes`` (by node) and
     ``flight`` (files under way) are the kernel's. ``max_dgram_qlen`` is the sysctl; sockets read it when they are made.
     """
 
-    __slots__ = ("_last_auto", "bound", "flight", "max_dgram_qlen", "net", "nodes", "sockets")
+    __slots__ = ("_last_auto", "bound", "flight", "max_dgram_qlen", "net", "nodes", "pins", "sockets")
 
     def __init__(self, net: Net) -> None:
         self.net = net
@@ -64,6 +79,7 @@ class UnixNet:
         self.bound: dict[Key, UnixSock] = {}
         sibling = next((other.get(UnixNet) for other in net.kernel.netns if other.has(UnixNet)), None)
         self.nodes: dict[Key, UnixSock] = {} if sibling is None else sibling.nodes
+        self.pins: dict[UnixSock, NodePin] = {}
         self.flight: Flight = Flight() if sibling is None else sibling.flight
         self.max_dgram_qlen = MAX_DGRAM_QLEN
         self._last_auto = -1
@@ -77,7 +93,7 @@ class UnixNet:
     def bind(self, sk: UnixSock, name: bytes) -> None:
         """Bind ``sk`` to the raw ``name``. EADDRINUSE, or what making the node says (ENOENT, EACCES...)."""
         if name[0]:
-            self._insert(sk, self._make_node(name), name)
+            self._insert(sk, self._make_node(sk, name), name)
             return
         key = ("abstract", name, sk.type)
         if key in self.bound:
@@ -109,6 +125,7 @@ class UnixNet:
             table = self.nodes if key[0] == "node" else self.bound
             if table.get(key) is sk:
                 del table[key]
+            self.pins.pop(sk, None)
 
     def _insert(self, sk: UnixSock, key: Key, name: bytes) -> None:
         table = self.nodes if key[0] == "node" else self.bound
@@ -116,10 +133,15 @@ class UnixNet:
         sk.key = key
         sk.name = shape_of(name)
 
-    def _make_node(self, path: bytes) -> Key:
+    def _make_node(self, sk: UnixSock, path: bytes) -> Key:
         try:
             _mknod(path, NODE_MODE)
             status = _stat(path)
+            try:
+                self.pins[sk] = NodePin(path)
+            except OSError as exc:
+                if exc.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
         except FileExistsError:
             raise err(errno.EADDRINUSE) from None
         except OSError as exc:

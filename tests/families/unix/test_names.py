@@ -182,6 +182,32 @@ def test_a_socket_is_its_node_by_whatever_path(api: Api, kind: int, kind_of_link
     assert api.getpeername(client) == "sock"
 
 
+def test_a_path_made_anew_has_another_inode_number_as_long_as_the_first_socket_lives(api: Api) -> None:
+    numbers = set()
+    servers = []
+    for _ in range(8):
+        server = api.socket(STREAM)
+        api.bind(server, "sock")
+        servers.append(server)
+        numbers.add(Path("sock").stat().st_ino)
+        Path("sock").unlink()
+    assert len(numbers) == 8
+    for server in servers:
+        api.close(server)
+
+
+def test_a_closed_socket_pins_no_node(unix: Unix) -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    server = unix.socket(STREAM)
+    unix.bind(server, "sock")
+    assert open_files() == before + 1
+    unix.close(server)
+    assert open_files() == before
+
+
 def test_a_removed_node_cannot_be_found(api: Api) -> None:
     server = api.socket(STREAM)
     api.bind(server, "sock")
