@@ -268,13 +268,15 @@ class Peer:
         options: TcpOptions | bytes | None = None,
         ts_val: int | None = None,
         urgent: int = 0,
+        sack: tuple[tuple[int, int], ...] = (),
     ) -> bytes:
         """An IP packet with this segment. Without ``options``, timestamps go along once they were agreed on."""
         if options is None:
-            options = b""
+            edges = tuple((((self.irs or 0) + a) & M32, ((self.irs or 0) + b) & M32) for a, b in sack)
+            options = build_options(TcpOptions(sack=edges))
             if self.timestamps:
                 value = self.ts_now() if ts_val is None else ts_val & M32
-                options = build_options(TcpOptions(timestamps=(value, self.ts_echo)))
+                options = build_options(TcpOptions(timestamps=(value, self.ts_echo), sack=edges))
         wire_ack = 0 if ack is None else ((self.irs or 0) + ack) & M32
         segment = tcp.build(
             self.port,
@@ -441,6 +443,7 @@ class Diary:
         mss: int = 1460,
         wscale: int | None = None,
         timestamps: bool = False,
+        sack: bool = False,
         win: int = 65535,
         isn: int = PEER_ISN,
         prepare: Callable[[Sock], None] | None = None,
@@ -450,7 +453,7 @@ class Diary:
             self.listen(prepare=prepare)
         assert self.listener is not None
         peer = self.peer(isn=isn)
-        peer.send("S", options=_syn_options(peer, mss, wscale, timestamps), win=min(win, 65535))
+        peer.send("S", options=_syn_options(peer, mss, wscale, timestamps, sack), win=min(win, 65535))
         self._handshaken(peer, peer.expect("S.", seq=0, ack=1), wscale)
         peer.send(".", seq=1, ack=1, win=win >> (wscale or 0))
         return Conn(self.listener.accept(), peer)
@@ -461,6 +464,7 @@ class Diary:
         mss: int = 1460,
         wscale: int | None = None,
         timestamps: bool = False,
+        sack: bool = False,
         win: int = 65535,
         isn: int = PEER_ISN,
         prepare: Callable[[Sock], None] | None = None,
@@ -470,7 +474,7 @@ class Diary:
         if prepare is not None:
             prepare(sock)
         peer = self.syn_from(sock, isn=isn)
-        options = _syn_options(peer, mss, wscale, timestamps)
+        options = _syn_options(peer, mss, wscale, timestamps, sack)
         peer.send("S.", seq=0, ack=1, options=options, win=min(win, 65535))
         self._handshaken(peer, peer.expect(".", seq=1, ack=1), wscale)
         sock.connect()
@@ -492,9 +496,9 @@ class Diary:
         peer.wscale = wscale or 0
 
 
-def _syn_options(peer: Peer, mss: int, wscale: int | None, timestamps: bool) -> TcpOptions:
+def _syn_options(peer: Peer, mss: int, wscale: int | None, timestamps: bool, sack: bool) -> TcpOptions:
     stamps = (peer.ts_now(), peer.ts_echo) if timestamps else None
-    return TcpOptions(mss=mss, wscale=wscale, timestamps=stamps)
+    return TcpOptions(mss, sack, stamps, wscale)
 
 
 Judge = Callable[[bytes], "list[tuple[float, bytes]]"]

@@ -89,10 +89,10 @@ def test_tcp_states_are_numbered_as_their_names() -> None:
 
 def test_tcp_info_has_a_number_for_each_field() -> None:
     # The two nibbles of window scale share a byte, and so do the bits of the eighth.
-    assert tcp.TCP_INFO_STRUCT.size == 232
+    assert tcp.TCP_INFO_STRUCT.size == 280
     packed = tcp.TCP_INFO_STRUCT.pack(*range(len(tcp.TCP_INFO_FIELDS)))
     fields = dict(zip(tcp.TCP_INFO_FIELDS, tcp.TCP_INFO_STRUCT.unpack(packed), strict=True))
-    assert fields["snd_wnd"] == len(tcp.TCP_INFO_FIELDS) - 1
+    assert fields["accecn_opt_seen"] == len(tcp.TCP_INFO_FIELDS) - 1
 
 
 def test_tcp_info_layout_matches_this_kernel() -> None:

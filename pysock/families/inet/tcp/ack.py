@@ -6,8 +6,8 @@ prediction did not take: old and future ACKs, window updates, duplicate ACKs. Lo
 
 from __future__ import annotations
 
-from pysock.core.clock import NEVER
-from pysock.families.inet.tcp import recovery, rtt
+from pysock.core.clock import NEVER, NSEC_PER_MSEC
+from pysock.families.inet.tcp import rack, recovery, rtt
 from pysock.families.inet.tcp.rare import notsent_room
 from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
 from pysock.families.inet.tcp.sock import CA_OPEN
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 M32 = 0xFFFFFFFF
 
 
-def new_ack(sk: TcpSock, ack: int) -> int:
-    """Everything before ``ack`` arrived (tcp_clean_rtx_queue). Returns how many segments that were."""
+def new_ack(sk: TcpSock, ack: int, echo: int = 0) -> int:
+    """Everything before ``ack`` arrived (tcp_clean_rtx_queue). Returns how many segments that were.
+
+    ``echo`` is the timestamp that the ACK returns, 0: none. It times what was sent more than once.
+    """
     queue = sk.rtx_queue
     now = sk.kernel.now
     if ack == sk.snd_nxt and queue and len(queue) == 1 and not sk.ca_state and not sk.backoff:
@@ -49,10 +52,14 @@ def new_ack(sk: TcpSock, ack: int) -> int:
         del queue[0]
         segs = segment.segs
         acked += segs
-        if segment.retrans:
+        if segment.sacked:
+            sk.sack_out -= segs
+        elif segment.retrans:
             if segment.resent:
                 sk.retrans_out -= segs
             sampled = -1
+            if sk.board is not None:
+                rack.delivered(sk, sk.board, segment)
         elif not sampled:
             sampled = segment.sent_at  # the oldest: a delayed ACK is part of the round trip
         if segment.lost:
@@ -62,13 +69,15 @@ def new_ack(sk: TcpSock, ack: int) -> int:
     sk.retransmits = 0
     if sampled > 0 and now - sk.rtt_at >= SAMPLE_INTERVAL:
         rtt.update(sk, now - sampled)
+    elif sampled <= 0 and echo and 0 < _since(sk, echo) < 0x7FFFFFFF:
+        rtt.update(sk, _since(sk, echo) * NSEC_PER_MSEC)
     elif sk.backoff and (sampled > 0 or sk.ts_ok):
         # Without timestamps an ACK of what was sent twice says nothing of the path: the back-off stays (Karn).
         rtt.set_rto(sk)
     if sk.ca_state == CA_OPEN:
         if limited or (sk.cwnd < sk.ssthresh and sk.cwnd < sk.packets_out + 2 * acked):
             sk.cong.cong_avoid(sk, acked)
-    else:
+    elif not sk.sack_ok:
         recovery.acked(sk, ack, acked)
     if queue:
         at = sk.rto_at = now + sk.rto
@@ -80,6 +89,11 @@ def new_ack(sk: TcpSock, ack: int) -> int:
         sk.backoff = 0
         sk.retrans_stamp = 0
     return acked
+
+
+def _since(sk: TcpSock, echo: int) -> int:
+    """How many ms ago our timestamp ``echo`` was (tcp_rtt_tsopt_us)."""
+    return (sk.kernel.now // NSEC_PER_MSEC + sk.ts_offset - echo) & M32
 
 
 def _trim(sk: TcpSock, segment: Segment, ack: int) -> int:
@@ -100,6 +114,8 @@ def _trim(sk: TcpSock, segment: Segment, ack: int) -> int:
     if freed <= 0:
         return 0
     segment.segs = left
+    if segment.sacked:
+        sk.sack_out -= freed
     if segment.lost:
         sk.lost_out -= freed
     if segment.resent:
@@ -107,9 +123,11 @@ def _trim(sk: TcpSock, segment: Segment, ack: int) -> int:
     return freed
 
 
-def process(sk: TcpSock, seq: int, ack32: int, window: int, n: int) -> bool:
-    """tcp_ack() for a segment at ``seq`` with ``n`` bytes of payload. False: the ACK is unacceptable, drop the
-    segment.
+def process(
+    sk: TcpSock, seq: int, ack32: int, window: int, n: int, sacks: tuple[tuple[int, int], ...], echo: int
+) -> bool:
+    """tcp_ack() for a segment at ``seq`` with ``n`` bytes of payload and ``sacks``, the edges of its SACK
+    blocks; ``echo`` as in `new_ack`. False: the ACK is unacceptable, drop the segment.
     """
     snd_una = sk.snd_una
     distance = (ack32 - snd_una) & M32
@@ -127,10 +145,21 @@ def process(sk: TcpSock, seq: int, ack32: int, window: int, n: int) -> bool:
         sk.snd_wnd = window
         if window > sk.max_window:
             sk.max_window = window
-    if distance:
-        new_ack(sk, ack)
+    if sk.sack_ok and (sacks or sk.ca_state):
+        missing = sk.packets_out - sk.sack_out
+        rack.tag(sk, ack, sacks, echo)
+        # Made before the first retransmission, and yet the hole is gone (Eifel, RFC 3522; tcp_packet_delayed).
+        late = bool(distance and sk.retrans_stamp) and rtt.stamped_before(sk, echo, sk.retrans_stamp)
+        acked = new_ack(sk, ack, echo) if distance else 0
+        rack.advance(sk, acked, missing - sk.packets_out + sk.sack_out, late)
+        if distance and sk.nospace:
+            check_space(sk)
+    elif distance:
+        new_ack(sk, ack, echo)
         if sk.nospace:
             check_space(sk)
+    elif sk.sack_ok:
+        pass  # without blocks it tells nothing
     elif sk.packets_out and not n and window == old_window:
         recovery.duplicate_ack(sk)
     if not sk.packets_out and not sk.unsent_bytes:

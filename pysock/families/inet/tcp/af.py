@@ -120,7 +120,7 @@ class TcpIpv4(TcpAf):
 
     def start_to(self, sk: TcpSock, daddr: bytes, dport: int) -> tuple[bytes, bytes, int, Rtable]:
         """The same to a parsed address."""
-        rt = route.output(self.inet, daddr, sk.saddr, sk.bound_dev_if)
+        rt = route.output_for(sk, daddr, sk.saddr, sk.bound_dev_if, dport)
         if rt.type in (RTN_MULTICAST, RTN_BROADCAST):
             raise err(errno.ENETUNREACH)
         return (sk.saddr if sk.saddr != ANY else rt.saddr), rt.daddr, dport, rt

@@ -1,6 +1,7 @@
 """Congestion control (RFC 5681): small interchangeable objects, no state of their own.
 
-What an algorithm keeps about a connection is on the `TcpSock` (``cwnd``, ``ssthresh``, ``cwnd_cnt``), in segments.
+What an algorithm keeps about a connection is on the `TcpSock` (``cwnd``, ``ssthresh``, ``cwnd_cnt``, in segments), or
+in an object of its own in ``cong_state``.
 `NoControl` is the base with no-op answers and a useful algorithm for tests at once; `Reno` is the default here
 (Linux: tcp_cong.c).
 """

@@ -34,11 +34,13 @@ from pysock.wire.tcp_options import MAX_WSCALE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.netdevice import NetDevice
     from pysock.families.inet.route import Rtable
     from pysock.families.inet.tcp.input import SegmentInfo
     from pysock.wire.tcp_options import TcpOptions
 
 NETIF_TSO_MSS_FLOOR = 88  # smallest MSS we believe (tcp_min_snd_mss)
+MAX_TCP_HEADER = 320  # room for the headers of a segment, link layer included
 
 
 def connect(sk: TcpSock, addr: Address) -> None:
@@ -142,12 +144,17 @@ def set_mss(sk: TcpSock, peer_mss: int) -> None:
     if sk.ts_ok:
         mss -= 12
     sk.mss = mss
-    can_gso = rt is not None and bool(rt.dev.features & NETIF_F_TSO)
-    sk.size_goal = max(GSO_MAX, mss) if can_gso else mss
+    sk.size_goal = _size_goal(rt.dev, mss) if rt is not None and rt.dev.features & NETIF_F_TSO else mss
     # tcp_sndbuf_expand(): room for twice the initial window of full segments.
     if not sk.flags & SOCK_SNDBUF_LOCKED:
         wanted = 2 * INIT_CWND * (mss + 576)
         sk.sndbuf = min(max(sk.sndbuf, wanted), sk.tcp.wmem[2])
+
+
+def _size_goal(dev: NetDevice, mss: int) -> int:
+    """The payload of a super-segment (tcp_xmit_size_goal): whole segments, unless the device takes all we ever send."""
+    room = dev.gso_max_size - MAX_TCP_HEADER
+    return max(GSO_MAX if room >= GSO_MAX else room // mss * mss, mss)
 
 
 def established(sk: TcpSock) -> None:

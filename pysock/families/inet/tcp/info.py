@@ -71,6 +71,7 @@ def tcp_info(sk: TcpSock) -> bytes:
         bytes_sent=sent + sk.bytes_retrans,
         bytes_retrans=sk.bytes_retrans,
         notsent_bytes=sk.unsent_bytes,
+        min_rtt=sk.min_rtt // NSEC_PER_USEC,
         snd_wnd=sk.snd_wnd,
         rcv_wnd=_window(sk),
     )
@@ -78,9 +79,9 @@ def tcp_info(sk: TcpSock) -> bytes:
 
 
 def _options(sk: TcpSock) -> int:
-    return (u.TCPI_OPT_TIMESTAMPS if sk.ts_ok else 0) | (
-        u.TCPI_OPT_WSCALE if sk.snd_wscale or sk.rcv_wscale else 0
-    )
+    stamps = u.TCPI_OPT_TIMESTAMPS if sk.ts_ok else 0
+    sack = u.TCPI_OPT_SACK if sk.sack_ok else 0
+    return stamps | sack | (u.TCPI_OPT_WSCALE if sk.snd_wscale or sk.rcv_wscale else 0)
 
 
 def _window(sk: TcpSock) -> int:

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections import deque
 from struct import Struct
 
-from pysock.core.clock import NEVER, NSEC_PER_MSEC
+from pysock.core.clock import NEVER, NSEC_PER_MSEC, NSEC_PER_SEC
 from pysock.core.skb_data import pskb_may_pull, skb_checksum
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SOCK_DONE
 from pysock.families.inet.tcp import ack as ack_
-from pysock.families.inet.tcp import connect, listen, ofo, urgent
+from pysock.families.inet.tcp import connect, listen, ofo, sack, urgent
 from pysock.families.inet.tcp.af import addresses
 from pysock.families.inet.tcp.end import done, enter_time_wait, reset
 from pysock.families.inet.tcp.filtered import FilteredTcpSock, passes
 from pysock.families.inet.tcp.listen import RequestSock
 from pysock.families.inet.tcp.options import M32, parse_syn_options
-from pysock.families.inet.tcp.output import schedule_ack, send_ack, write_xmit
+from pysock.families.inet.tcp.output import schedule_ack, send_ack, send_dsack, write_xmit
 from pysock.families.inet.tcp.reset import send_reset_for
 from pysock.families.inet.tcp.sock import QUICKACKS, TcpSock
 from pysock.families.inet.tcp.states import CLOSED, FIN_ACKED_TRANSITIONS, FIN_SEEN, FIN_TRANSITIONS
@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from pysock.wire.tcp_options import TcpOptions
 
 INVALID_RATELIMIT = 500 * NSEC_PER_MSEC
+PAWS_24DAYS = 24 * 24 * 3600 * NSEC_PER_SEC
 #: (ports) seq | ack | offset+flags | window
 _header = Struct("!4xIIHH").unpack_from
-#: the same | (checksum, urgent) | what nearly every segment has for options: the timestamps' first word | their value
-_header_ts = Struct("!4xIIHH4xII").unpack_from
+#: the same | (checksum, urgent) | what nearly every segment has for options: the timestamps' first word | value | echo
+_header_ts = Struct("!4xIIHH4xIII").unpack_from
 
 #: who stands in TcpNet.ehash
 _DEMUXED = frozenset((TcpSock, RequestSock, TimeWaitSock))
@@ -56,10 +57,11 @@ _DEMUXED = frozenset((TcpSock, RequestSock, TimeWaitSock))
 class SegmentInfo:
     """One received segment, parsed: sequence and acknowledgement numbers as on the wire, ``n`` bytes of payload.
 
-    ``ts_val`` is the timestamp or None. The other options matter in a SYN only, whose ``options`` are never None.
+    ``ts_val`` is the timestamp or None, ``ts_ecr`` what it echoes. The other options matter in a SYN, whose ``options``
+    are never None, and for SACK.
     """
 
-    __slots__ = ("ack", "flags", "header_len", "n", "options", "raw_window", "seq", "ts_val")
+    __slots__ = ("ack", "flags", "header_len", "n", "options", "raw_window", "seq", "ts_ecr", "ts_val")
 
     # Filled in by `parse`, without an __init__ for each segment.
     ack: int
@@ -69,6 +71,7 @@ class SegmentInfo:
     options: TcpOptions | None
     raw_window: int
     seq: int
+    ts_ecr: int
     ts_val: int | None
 
 
@@ -101,7 +104,7 @@ def segment(tcp: TcpNet, skb: SkBuff) -> None:
     elif who.__class__ is TimeWaitSock:
         _time_wait(tcp, who, skb, info)
         return
-    elif who.__class__ is FilteredTcpSock and not passes(who, skb, info):  # type: ignore[arg-type]  # it is one
+    elif who.__class__ is FilteredTcpSock and not passes(who, skb, info):
         return
     sk: TcpSock = who  # type: ignore[assignment]  # what is left
     if sk.bound_dev_if and sk.bound_dev_if != sk.af.incoming_index(skb):
@@ -118,7 +121,7 @@ def parse(skb: SkBuff, header_len: int) -> SegmentInfo:
     info.header_len = header_len
     info.n = skb.len - header_len
     if header_len == 32:
-        info.seq, info.ack, off_flags, info.raw_window, word, info.ts_val = _header_ts(head, off)
+        info.seq, info.ack, off_flags, info.raw_window, word, info.ts_val, info.ts_ecr = _header_ts(head, off)
         plain = word == TIMESTAMPS_WORD
     else:
         info.seq, info.ack, off_flags, info.raw_window = _header(head, off)
@@ -130,7 +133,7 @@ def parse(skb: SkBuff, header_len: int) -> SegmentInfo:
     else:
         info.options = options = parse_syn_options(bytes(head[off + 20 : off + header_len]))
         stamps = options.timestamps
-        info.ts_val = stamps[0] if stamps is not None else None
+        info.ts_val, info.ts_ecr = stamps if stamps is not None else (None, 0)
     return info
 
 
@@ -205,7 +208,9 @@ def process(sk: TcpSock, skb: SkBuff, info: SegmentInfo) -> None:
             return
         flags = info.flags
         seq = extend(info.seq, sk.rcv_nxt)
-    if not ack_.process(sk, seq, info.ack, info.raw_window << sk.snd_wscale, info.n + (flags & FIN)):
+    sacks = info.options.sack if info.options is not None else ()
+    echo = info.ts_ecr if info.ts_val is not None and sk.ts_ok else 0
+    if not ack_.process(sk, seq, info.ack, info.raw_window << sk.snd_wscale, info.n + (flags & FIN), sacks, echo):
         challenge_ack(sk)  # RFC 5961 5: an ACK for what we never sent, or far too old
         kfree_skb(skb, "TCP_ACK_UNSENT_DATA")
         return
@@ -249,12 +254,17 @@ def validate(sk: TcpSock, info: SegmentInfo, seq: int) -> bool:
 def _acceptable(sk: TcpSock, info: SegmentInfo, seq: int, ts_val: int | None) -> bool:
     """PAWS (RFC 7323 5), sequence, RST and SYN checks (RFC 5961) of a segment that is not simply the next one."""
     flags = info.flags
-    if ts_val is not None and not flags & RST and (ts_val - sk.ts_recent) & 0x80000000:
+    if (
+        ts_val is not None
+        and not flags & RST
+        and (ts_val - sk.ts_recent) & 0x80000000
+        and sk.kernel.now - sk.last_rcv < PAWS_24DAYS  # an older ts_recent says nothing (RFC 7323 5.5)
+    ):
         if flags & SYN:
             syn_challenge(sk)
         else:
             sk.inet.mibs.tcpext.PAWSEstab += 1
-            duplicate_acked(sk, info)
+            duplicate_acked(sk, info, seq)
         return False
     rcv_nxt = sk.rcv_nxt
     length = info.n + bool(flags & SYN) + bool(flags & FIN)
@@ -263,7 +273,7 @@ def _acceptable(sk: TcpSock, info: SegmentInfo, seq: int, ts_val: int | None) ->
             if flags & SYN:
                 syn_challenge(sk)
             else:
-                duplicate_acked(sk, info)
+                duplicate_acked(sk, info, seq)
         elif seq == rcv_nxt - 1 and sk.state in FIN_SEEN:
             reset(sk)  # its sender does not count its FIN (tcp_reset_check)
         return False
@@ -279,7 +289,7 @@ def _acceptable(sk: TcpSock, info: SegmentInfo, seq: int, ts_val: int | None) ->
     return True
 
 
-def duplicate_acked(sk: TcpSock, info: SegmentInfo) -> None:
+def duplicate_acked(sk: TcpSock, info: SegmentInfo, seq: int) -> None:
     """The segment is old or beyond the window: say what we expect (tcp_send_dupack).
 
     Data is always answered; bare segments no more often than twice a second, or two ends that disagree would never stop
@@ -289,7 +299,11 @@ def duplicate_acked(sk: TcpSock, info: SegmentInfo) -> None:
         sk.inet.mibs.tcpext.TCPACKSkippedSeq += 1
         return
     sk.quick = max(sk.quick, 1)
-    send_ack(sk)
+    if info.n and seq < sk.rcv_nxt and sk.sack_ok and sk.tcp.dsack:
+        sk.inet.mibs.tcpext.TCPDSACKOldSent += 1
+        send_dsack(sk, seq, min(seq + info.n, sk.rcv_nxt))
+    else:
+        send_ack(sk)
 
 
 def challenge_ack(sk: TcpSock) -> None:
@@ -346,7 +360,7 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     rcv_nxt = sk.rcv_nxt
     if sk.state in FIN_SEEN:
         if seq < rcv_nxt:
-            duplicate_acked(sk, info)  # our ACK of the FIN was lost
+            duplicate_acked(sk, info, seq)  # our ACK of the FIN was lost
         return  # nothing may follow a FIN
     if not n and seq == rcv_nxt:
         peer_fin(sk)
@@ -361,7 +375,7 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     end = seq + n
     if end + fin <= rcv_nxt:
         sk.inet.mibs.tcpext.DelayedACKLost += 1
-        duplicate_acked(sk, info)
+        duplicate_acked(sk, info, seq)
         return
     if seq > rcv_nxt:
         _out_of_order(sk, skb, info, seq)
@@ -372,7 +386,7 @@ def _receive(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
         fin = False
         if n <= rcv_nxt - seq:
             sk.inet.mibs.tcpext.TCPZeroWindowDrop += 1
-            duplicate_acked(sk, info)
+            duplicate_acked(sk, info, seq)
             return
     take(sk, payload(skb, info.header_len, rcv_nxt - seq, n), seq + n)
     hole = bool(sk.ofo)
@@ -400,14 +414,22 @@ def _ack_data(sk: TcpSock, n: int, gso_size: int) -> None:
 
 def _out_of_order(sk: TcpSock, skb: SkBuff, info: SegmentInfo, seq: int) -> None:
     ext = sk.inet.mibs.tcpext
+    known = None
     if seq + info.n > sk.rcv_adv or sk.rx_bytes + info.n > sk.rcvbuf:
         ext.TCPOFODrop += 1
     else:
         ext.TCPOFOQueue += 1
-        ofo.insert(sk, seq, seq + info.n, payload(skb, info.header_len, 0, info.n), bool(info.flags & FIN))
+        pieces = payload(skb, info.header_len, 0, info.n)
+        known = ofo.insert(sk, seq, seq + info.n, pieces, bool(info.flags & FIN))
+        if sk.sack_ok:
+            sack.arrived(sk, seq)
     sk.quick = QUICKACKS
     sk.pingpong = False
-    send_ack(sk)  # the duplicate ACK that fast retransmit counts
+    if known is not None and sk.sack_ok and sk.tcp.dsack:
+        ext.TCPDSACKOfoSent += 1
+        send_dsack(sk, *known)
+    else:
+        send_ack(sk)  # the duplicate ACK that fast retransmit counts
 
 
 def payload(skb: SkBuff, header_len: int, skip: int, n: int) -> list[bytes | memoryview]:

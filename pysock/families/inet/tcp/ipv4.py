@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from pysock.families.inet.tcp import cong, timers
+from pysock.families.inet.tcp import cong, cubic, timers
 from pysock.families.inet.tcp.end import abort
 from pysock.families.inet.tcp.fast import make_tcp_rcv
 from pysock.families.inet.tcp.net import TcpNet
@@ -41,7 +41,7 @@ UNREACHABLE = {
 
 def setup(inet: InetNet) -> TcpNet:
     """Give a namespace its TCP."""
-    tcp = TcpNet(inet, cong.RENO, dict(cong.BUILTIN), timers.on_timer)
+    tcp = TcpNet(inet, cong.RENO, {**cong.BUILTIN, cubic.CUBIC.name: cubic.CUBIC}, timers.on_timer)
     tcp.timewait = TimeWaitQueue(tcp)
     inet.net.set(tcp)
     inet.state["tcp"] = tcp

@@ -217,7 +217,7 @@ def lookup_listener(tcp: TcpNet, key: bytes, skb: SkBuff) -> TcpSock | None:
 
 def segment(sk: TcpSock, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
     """A segment for a listener that belongs to no connection (RFC 9293 3.10.7.2)."""
-    if sk.filter is not None and not filtered.passes(sk, skb, info):
+    if sk.__class__ is filtered.FilteredTcpSock and not filtered.passes(sk, skb, info):
         return
     flags = info.flags
     if flags & RST:
@@ -253,7 +253,7 @@ def segment(sk: TcpSock, skb: SkBuff, info: SegmentInfo, key: bytes) -> None:
 def request_segment(request: RequestSock, skb: SkBuff, info: SegmentInfo) -> TcpSock | None:
     """A segment for a half-open connection (tcp_check_req). The new connection, if the segment has more for it."""
     sk = request.listener
-    if sk.filter is not None and not filtered.passes(sk, skb, info):
+    if sk.__class__ is filtered.FilteredTcpSock and not filtered.passes(sk, skb, info):
         return None
     flags = info.flags
     listener = sk.listener
@@ -356,6 +356,8 @@ def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock
         sk.window_clamp,
     ) = _INHERITED(parent)
     sk.bound_dev_if = request.oif
+    if parent.__class__ is filtered.FilteredTcpSock:
+        filtered.changed(sk)
     if parent.rare is not None or parent.rcv_extra is not None:
         inherit_rare(parent, sk, request.saved_syn)
     sk.bucket = parent.bucket

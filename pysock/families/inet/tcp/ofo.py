@@ -31,18 +31,23 @@ def cut(frags: Sequence[bytes | memoryview], low: int, high: int) -> tuple[bytes
     return tuple(out)
 
 
-def insert(sk: TcpSock, seq: int, end: int, frags: list[bytes | memoryview], fin: bool) -> None:
-    """Add [seq, end), keeping only what is not there yet."""
+def insert(sk: TcpSock, seq: int, end: int, frags: list[bytes | memoryview], fin: bool) -> tuple[int, int] | None:
+    """Add [seq, end), keeping only what is not there yet. Returns the first part of it that was there."""
     queue = sk.ofo
     if queue is None:
         queue = sk.ofo = []
     fresh: list[Segment] = []
+    known: tuple[int, int] | None = None
     at = seq
     for old in queue:
         if old.end_seq <= at:
             continue
         if old.seq >= end:
             break
+        if known is None:
+            known = max(at, old.seq), min(end, old.end_seq)
+        elif old.seq == known[1]:
+            known = known[0], min(end, old.end_seq)
         if at < old.seq:
             fresh.append(Segment(at, old.seq, cut(frags, at - seq, old.seq - seq), 0, 1, 0))
         at = max(at, old.end_seq)
@@ -50,6 +55,7 @@ def insert(sk: TcpSock, seq: int, end: int, frags: list[bytes | memoryview], fin
         fresh.append(Segment(at, end, cut(frags, at - seq, end - seq), SEG_FIN if fin else 0, 1, 0))
     queue.extend(fresh)
     queue.sort(key=lambda s: (s.seq, s.end_seq))
+    return known
 
 
 def advance(sk: TcpSock) -> bool:

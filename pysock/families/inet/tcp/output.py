@@ -11,10 +11,11 @@ from collections import deque
 from struct import Struct
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
+from pysock.families.inet.tcp import sack
 from pysock.families.inet.tcp.sock import ATO_MIN, NAGLE_CORK, NAGLE_OFF, SEG_FIN, Segment, TcpSock
 from pysock.families.inet.tcp.urgent import pointer_for
 from pysock.wire.tcp import ACK, CHECKSUM_OFFSET, FIN, PSH, RST, URG
-from pysock.wire.tcp_options import TIMESTAMPS_WORD
+from pysock.wire.tcp_options import TIMESTAMPS_WORD, TcpOptions, build_options
 
 M32 = 0xFFFFFFFF
 #: ports | seq | ack | offset+flags | window | checksum | urgent
@@ -26,6 +27,8 @@ _OFFSET_TS = 0x8000
 PSH_ACK = PSH | ACK
 #: the most payload one super-segment carries to a device that cuts it (or never has to)
 GSO_MAX = 65536
+#: what three SACK blocks take: a segment that has no room for them goes without
+SACK_SPACE = 28
 
 
 class _Blank(Segment):
@@ -50,6 +53,8 @@ def transmit_skb(
     """
     rcv_nxt = sk.rcv_nxt
     if sk.rx_bytes or sk.ofo:
+        if sk.ofo and sk.sack_ok and n + SACK_SPACE <= sk.mss:
+            return transmit_sack(sk, seq, flags, sack.blocks(sk), frags, n, urgent)
         window = select_window(sk)
     else:
         window = sk.win_full
@@ -78,6 +83,30 @@ def transmit_skb(
         header = _pack(sk.ports, seq & M32, rcv_nxt & M32, _OFFSET | flags, window, (sk.pseudo + n) % 0xFFFF, urgent)
     xmit_segment = sk.af.xmit_segment
     return xmit_segment(sk, header, n, frags, CHECKSUM_OFFSET, gso_size)
+
+
+def transmit_sack(
+    sk: TcpSock,
+    seq: int,
+    flags: int,
+    blocks: list[tuple[int, int]],
+    frags: tuple[bytes | memoryview, ...] = (),
+    n: int = 0,
+    urgent: int = 0,
+) -> int:
+    """`transmit_skb` for a segment that carries SACK ``blocks``."""
+    stamps = ((sk.kernel.now // NSEC_PER_MSEC + sk.ts_offset) & M32, sk.ts_recent) if sk.ts_ok else None
+    edges = tuple((left & M32, right & M32) for left, right in blocks)
+    options = build_options(TcpOptions(timestamps=stamps, sack=edges))
+    size = 20 + len(options)
+    window = select_window(sk)
+    sk.rcv_wup = sk.rcv_nxt
+    sk.delack_at = NEVER
+    sk.inet.mibs.tcp.OutSegs += 1
+    checksum = (sk.pseudo + len(options) + n) % 0xFFFF
+    header = _pack(sk.ports, seq & M32, sk.rcv_nxt & M32, (size >> 2) << 12 | flags, window, checksum, urgent)
+    xmit_segment = sk.af.xmit_segment
+    return xmit_segment(sk, header + options, n, frags, CHECKSUM_OFFSET, 0)
 
 
 def select_window(sk: TcpSock) -> int:
@@ -111,6 +140,13 @@ def send_ack(sk: TcpSock) -> None:
     if sk.quick:
         sk.quick -= 1
     transmit_skb(sk, sk.snd_nxt, ACK)
+
+
+def send_dsack(sk: TcpSock, left: int, right: int) -> None:
+    """An ACK that says that [left, right) came twice (RFC 2883)."""
+    if sk.quick:
+        sk.quick -= 1
+    transmit_sack(sk, sk.snd_nxt, ACK, sack.blocks(sk, (left, right)))
 
 
 def schedule_ack(sk: TcpSock) -> None:
@@ -150,7 +186,7 @@ def xmit_data(
     segment.flags = 0
     segment.segs = segs
     segment.sent_at = now
-    segment.lost = segment.resent = segment.retrans = False
+    segment.lost = segment.resent = segment.retrans = segment.sacked = False
     queue.append(segment)
     sk.packets_out += segs
     sk.snd_nxt = end

@@ -45,12 +45,14 @@ def _shrink(sk: TcpSock, mss: int) -> None:
         n = segment.end_seq - segment.seq
         segs = max(1, -(-n // mss))
         sk.packets_out += segs - segment.segs
+        if segment.sacked:
+            sk.sack_out += segs - segment.segs
         if segment.lost:
             sk.lost_out += segs - segment.segs
         if segment.resent:
             sk.retrans_out -= segment.segs
             segment.resent = False
-        too_big = min(n, old) > mss
+        too_big = min(n, old) > mss and not segment.sacked
         segment.segs = segs
         if too_big:
             mark_lost(sk, segment)

@@ -99,7 +99,9 @@ class TcpProt(Proto):
         sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = sk.rcv_wscale = sk.snd_wscale = sk.ts_recent = 0
         sk.sack_out = sk.lost_out = sk.retrans_out = sk.dupacks = sk.cwnd_cnt = 0
         sk.probes_out = sk.probes_stamp = sk.retrans_stamp = sk.snd_sml = sk.snd_up = 0
-        sk.ts_ok = sk.nospace = False
+        sk.ts_ok = sk.sack_ok = sk.nospace = False
+        sk.board = sk.sacks = sk.cong_state = None
+        sk.min_rtt = 0
         sk.rto = RTO_INITIAL
         sk.cwnd = INIT_CWND
         sk.ssthresh = NO_SSTHRESH

@@ -1,4 +1,5 @@
-"""Loss recovery: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582), and what a timeout marks (RFC 6298 5.4-5.6).
+"""Loss recovery: fast retransmit and NewReno (RFC 5681 3.2, RFC 6582) for peers without SACK
+(with it, see `rack`), and what a timeout marks (RFC 6298 5.4-5.6).
 
 Four counts of segments say what the network holds, as in Linux:
 
@@ -17,6 +18,7 @@ sent twice.
 from __future__ import annotations
 
 from pysock.families.inet.tcp.output import retransmit, write_xmit
+from pysock.families.inet.tcp.scoreboard import begin_episode
 from pysock.families.inet.tcp.sock import CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, Segment
 
 TYPE_CHECKING = False
@@ -105,7 +107,7 @@ def cut(sk: TcpSock, index: int, segs: int) -> None:
             back.append(frag)
         left = max(left - size, 0)
     new = Segment(old.seq + n, old.end_seq, tuple(back), old.flags, old.segs - segs, old.sent_at)
-    new.lost, new.resent, new.retrans = old.lost, old.resent, old.retrans
+    new.lost, new.resent, new.retrans, new.sacked = old.lost, old.resent, old.retrans, old.sacked
     old.end_seq = new.seq
     old.frags = tuple(front)
     old.flags = 0
@@ -145,15 +147,26 @@ def enter_loss(sk: TcpSock) -> None:
     ssthresh is lowered once a window of data, not again for a window that recovery already paid for.
     """
     if sk.ca_state in (CA_OPEN, CA_DISORDER) or (sk.ca_state == CA_LOSS and not sk.retransmits):
+        if sk.sack_ok:
+            begin_episode(sk)
         sk.ssthresh = sk.cong.ssthresh(sk)
     sk.ca_state = CA_LOSS
     sk.recover = sk.snd_nxt
     sk.cwnd = 1
-    sk.cwnd_cnt = sk.dupacks = sk.sack_out = sk.retrans_out = sk.lost_out = 0
-    for segment in sk.rtx_queue or ():
-        segment.lost = True
+    sk.cwnd_cnt = sk.dupacks = sk.retrans_out = sk.lost_out = 0
+    queue = sk.rtx_queue
+    if not sk.sack_ok or not queue:
+        sk.sack_out = 0
+    elif queue[0].sacked:  # the peer took its SACK back (RFC 2018 8)
+        sk.inet.mibs.tcpext.TCPSACKReneging += 1
+        sk.sack_out = 0
+        for segment in queue:
+            segment.sacked = False
+    for segment in queue or ():
         segment.resent = False
-        sk.lost_out += segment.segs
+        if not segment.sacked:
+            segment.lost = True
+            sk.lost_out += segment.segs
 
 
 def retransmit_lost(sk: TcpSock) -> None:
@@ -169,7 +182,10 @@ def retransmit_lost(sk: TcpSock) -> None:
             if room <= 0:
                 return
             cut(sk, index, room)
-            sk.inet.mibs.tcpext.TCPSlowStartRetrans += 1
+            if sk.ca_state == CA_RECOVERY:
+                sk.inet.mibs.tcpext.TCPFastRetrans += 1
+            else:
+                sk.inet.mibs.tcpext.TCPSlowStartRetrans += 1
             if retransmit(sk, segment):
                 return
         index += 1

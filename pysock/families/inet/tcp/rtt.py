@@ -24,6 +24,8 @@ SAMPLE_INTERVAL = NSEC_PER_MSEC
 def update(sk: TcpSock, sample: int) -> None:
     """Take in one measurement in ns (tcp_rtt_estimator, tcp_set_rto). Never one of a retransmitted segment (Karn)."""
     sk.rtt_at = sk.kernel.now
+    if not sk.min_rtt or sample < sk.min_rtt:
+        sk.min_rtt = sample
     srtt = sk.srtt
     if srtt:
         delta = sample - (srtt >> 3)
@@ -47,3 +49,8 @@ def set_rto(sk: TcpSock) -> None:
         rto = (sk.srtt >> 3) + (var if var > RTO_MIN else RTO_MIN)
         sk.rto = rto if rto < RTO_MAX else RTO_MAX
     sk.backoff = 0
+
+
+def stamped_before(sk: TcpSock, echo: int, at: int) -> bool:
+    """Whether ``echo``, a timestamp of ours that came back (0: none did), is older than the instant ``at`` (ns)."""
+    return echo != 0 and bool((echo - at // NSEC_PER_MSEC - sk.ts_offset) & 0x80000000)

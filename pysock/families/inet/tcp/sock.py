@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pysock.families.inet.tcp.cong import CongestionControl
     from pysock.families.inet.tcp.listen import Listener
     from pysock.families.inet.tcp.rare import RareOptions
+    from pysock.families.inet.tcp.scoreboard import Scoreboard
     from pysock.families.inet.tcp.urgent import ReceiveExtra
 
 RTO_INITIAL = NSEC_PER_SEC  # RFC 6298 2.1
@@ -52,7 +53,7 @@ SEG_FIN = 0x01
 class Segment:
     """What is in flight: sequence numbers [seq, end_seq), payload by reference, and how its transmissions went."""
 
-    __slots__ = ("end_seq", "flags", "frags", "lost", "resent", "retrans", "segs", "sent_at", "seq")
+    __slots__ = ("end_seq", "flags", "frags", "lost", "resent", "retrans", "sacked", "segs", "sent_at", "seq")
 
     def __init__(
         self, seq: int, end_seq: int, frags: tuple[bytes | memoryview, ...], flags: int, segs: int, now: int
@@ -63,24 +64,27 @@ class Segment:
         self.flags = flags
         self.segs = segs
         self.sent_at = now
-        #: lost: counted in lost_out; resent: counted in retrans_out; retrans: sent more than once, ever (Karn)
-        self.lost = self.resent = self.retrans = False
+        #: lost, resent, sacked: counted in lost_out, retrans_out, sack_out; retrans: sent more than once, ever (Karn)
+        self.lost = self.resent = self.retrans = self.sacked = False
 
 
 class TcpSock(InetSock):
     """Times are ns on the kernel's monotonic clock (NEVER: not armed), sizes bytes, cwnd and ssthresh segments.
 
     ``af`` is how its packets go over IPv4 or IPv6. ``rto_at`` serves retransmission, zero-window probes and SYN
-    retries; ``delack_at`` the delayed ACK; ``keepalive_at`` the keepalive. One coarse `Timer` covers them all.
+    retries; ``reo_at`` RACK's reordering
+    window; ``delack_at`` the delayed ACK; ``keepalive_at`` the keepalive. One coarse `Timer` covers them all.
     """
 
     __slots__ = (
         "af",
         "backoff",
+        "board",
         "bucket",
         "bytes_retrans",
         "ca_state",
         "cong",
+        "cong_state",
         "copied_off",
         "cwnd",
         "cwnd_cnt",
@@ -100,6 +104,7 @@ class TcpSock(InetSock):
         "lost_out",
         "lrcvtime",
         "max_window",
+        "min_rtt",
         "mss",
         "nonagle",
         "nospace",
@@ -124,6 +129,7 @@ class TcpSock(InetSock):
         "rcvq_space",
         "rcvq_time",
         "recover",
+        "reo_at",
         "retransmits",
         "retrans_out",
         "retrans_stamp",
@@ -136,6 +142,7 @@ class TcpSock(InetSock):
         "rx_queue",
         "sack_ok",
         "sack_out",
+        "sacks",
         "size_goal",
         "snd_nxt",
         "snd_sml",
@@ -169,13 +176,14 @@ class TcpSock(InetSock):
         self.tcp = tcp
         self.af: TcpAf = tcp.ipv4
         self.cong: CongestionControl = tcp.cong
+        self.cong_state: object | None = None  # what it keeps of this connection
         self.bucket: BindBucket | None = None
         self.listener: Listener | None = None
         self.ehash_key = b""
         self.ports = b""
         self.pseudo = 0
         self.timer: Timer | None = None
-        self.rto_at = self.delack_at = self.keepalive_at = NEVER
+        self.rto_at = self.reo_at = self.delack_at = self.keepalive_at = NEVER
         # Sending.
         self.snd_una = self.snd_nxt = self.snd_sml = self.snd_wl1 = self.snd_wnd = self.max_window = 0
         self.snd_up = self.snd_start = self.rcv_start = self.total_retrans = self.bytes_retrans = 0
@@ -191,14 +199,16 @@ class TcpSock(InetSock):
         self.ca_state = CA_OPEN
         self.cwnd_cnt = self.dupacks = self.sack_out = self.lost_out = self.retrans_out = self.recover = 0
         self.retransmits = self.backoff = self.probes_out = self.retrans_stamp = self.probes_stamp = 0
+        self.board: Scoreboard | None = None
         self.oow_ack_at = 0  # when a segment that did not fit was last answered
         # Round-trip time.
         self.rto = RTO_INITIAL
-        self.srtt = self.rttvar = self.rtt_at = 0
+        self.srtt = self.rttvar = self.rtt_at = self.min_rtt = 0
         # Receiving.
         self.rcv_nxt = self.rcv_wup = self.rcv_adv = self.rcv_wscale = self.rx_bytes = self.copied_off = 0
         self.rx_queue: deque[bytes | memoryview] | None = None
         self.ofo: list[Segment] | None = None
+        self.sacks: list[tuple[int, int]] | None = None
         self.rcv_extra: ReceiveExtra | None = None
         self.rcv_mss = MSS_DEFAULT
         self.quick = QUICKACKS
@@ -261,7 +271,7 @@ class TcpSock(InetSock):
 
     def stop_timers(self) -> None:
         """Forget every deadline, and let the heap forget this socket (tcp_clear_xmit_timers)."""
-        self.rto_at = self.delack_at = self.keepalive_at = NEVER
+        self.rto_at = self.reo_at = self.delack_at = self.keepalive_at = NEVER
         timer = self.timer
         if timer is not None:
             self.kernel.timers.del_timer(timer)

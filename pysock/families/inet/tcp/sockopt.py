@@ -8,7 +8,8 @@ from struct import Struct, error, pack
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_SEC, NSEC_PER_USEC
 from pysock.core.errors import err
 from pysock.core.sock import SOCK_KEEPOPEN
-from pysock.core.sockopt_set import INT_MAX, SOCK_MIN_RCVBUF
+from pysock.core.sock_limits import SOCK_MIN_RCVBUF
+from pysock.core.sockopt_set import INT_MAX
 from pysock.families.inet.tcp.info import tcp_info
 from pysock.families.inet.tcp.keepalive import start_keepalive
 from pysock.families.inet.tcp.output import send_ack, write_xmit

@@ -10,7 +10,7 @@ import errno
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
 from pysock.core.sock import SOCK_KEEPOPEN
-from pysock.families.inet.tcp import recovery, rtt
+from pysock.families.inet.tcp import rack, recovery, rtt
 from pysock.families.inet.tcp.connect import resend_syn
 from pysock.families.inet.tcp.end import abort
 from pysock.families.inet.tcp.keepalive import idle_time, keepalive_time
@@ -28,13 +28,16 @@ def on_timer(sk: TcpSock) -> None:
     if sk.delack_at <= now:
         sk.delack_at = NEVER
         _delayed_ack(sk)
+    if sk.reo_at <= now:
+        sk.reo_at = NEVER
+        rack.reordering_timer(sk)
     if sk.rto_at <= now:
         sk.rto_at = NEVER
         _retransmit_timer(sk)
     if sk.keepalive_at <= now:
         sk.keepalive_at = NEVER
         _keepalive_timer(sk)
-    upcoming = min(sk.delack_at, sk.rto_at, sk.keepalive_at)
+    upcoming = min(sk.delack_at, sk.rto_at, sk.reo_at, sk.keepalive_at)
     if upcoming != NEVER and sk.state != TCP_CLOSE:
         sk.arm(upcoming)
 
@@ -67,6 +70,7 @@ def _retransmit_timer(sk: TcpSock) -> None:
         queue[0].retrans = True
         resend_syn(sk)
     else:
+        sk.reo_at = NEVER
         recovery.enter_loss(sk)
         recovery.cut(sk, 0, 1)
         retransmit(sk, queue[0])

@@ -23,8 +23,8 @@ from pysock.uapi.tcp import TCP_CLOSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pysock.core.sock import MsgHdr
     from pysock.core.skbuff import SkBuff
+    from pysock.core.sock import MsgHdr
     from pysock.families.inet.tcp.sock import TcpSock
 
 # `ReceiveExtra.state`

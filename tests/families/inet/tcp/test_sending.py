@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 from support.tcp_diary import Conn, Diary, Sock
 
 from pysock.core.netdev_features import NETIF_F_TAKES_ALL
 from pysock.uapi.ioctl import SIOCOUTQ
 from pysock.uapi.poll import EPOLLOUT
-from pysock.uapi.socket import MSG_MORE, MSG_OOB
+from pysock.uapi.socket import MSG_MORE
 from pysock.uapi.tcp import TCP_CORK, TCP_NODELAY
 
 
