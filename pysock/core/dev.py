@@ -27,13 +27,16 @@ from pysock.core.device_ops import Driver
 from pysock.core.errors import err
 from pysock.core.gso import gso_segment
 from pysock.core.netdev_events import NETDEV_DOWN, NETDEV_GOING_DOWN, NETDEV_REGISTER, NETDEV_UNREGISTER, NETDEV_UP
+from pysock.core.netdevice import RX_HANDLER_ANOTHER, RX_HANDLER_EXACT, RX_HANDLER_PASS
 from pysock.core.notifier import RawNotifierChain, notifier_to_errno
 from pysock.core.procfs_dev import net_dev_text
 from pysock.core.qdisc import DEV_TX_WEIGHT, QdiscOps
 from pysock.core.skbuff import consume_skb, kfree_skb
 from pysock.core.softirq import NET_RX_DROP, NET_RX_SUCCESS, NETDEV_MAX_BACKLOG
 from pysock.uapi.if_ import IFF_UP
-from pysock.uapi.if_ether import ETH_P_ALL
+from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_ALL
+
+_VLAN_TYPES = (ETH_P_8021Q, ETH_P_8021AD)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,12 +58,13 @@ class DeviceLayer:
 
     ``gso_segment(skb, features)`` cuts a super-segment into a list of packets for a device that can't (core/gso.py; a
     plugin that knows more protocols may put its own there). ``gifconf`` has, by address family, a function that lists a
-    device's addresses for SIOCGIFCONF, as the 16 bytes of a struct sockaddr each.
+    device's addresses for SIOCGIFCONF, as the 16 bytes of a struct sockaddr each. ``ioctls`` has the driver that answers
+    a command (`Driver.ioctls`).
     """
 
     __slots__ = (
-        "_driver_owners", "_qdisc_owners", "default_qdisc", "drivers", "gifconf", "gso_segment", "kernel",
-        "netdev_chain", "qdiscs", "tx_weight",
+        "_driver_owners", "_qdisc_owners", "default_qdisc", "drivers", "gifconf", "gso_segment",
+        "ioctls", "kernel", "netdev_chain", "qdiscs", "tx_weight",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel) -> None:
@@ -71,6 +75,7 @@ class DeviceLayer:
         self._qdisc_owners: dict[str, str] = {}
         self.netdev_chain = RawNotifierChain("netdev_chain", kernel.errors)
         self.gso_segment: Callable[[SkBuff, int], list[SkBuff]] = gso_segment
+        self.ioctls: dict[int, Driver] = {}
         self.gifconf: dict[int, Callable[[NetDevice], list[bytes]]] = {}
         self.default_qdisc = "pfifo_fast"
         self.tx_weight = DEV_TX_WEIGHT
@@ -84,12 +89,16 @@ class DeviceLayer:
         NET_RX_SUCCESS or NET_RX_DROP; never raises.
         """
         dev: NetDevice = skb.dev  # type: ignore[assignment]  # netif_rx and the drivers see to it
-        if dev.taps:
-            deliver_taps(dev, skb)
+        if dev.rx_slow:
+            if self._receive_slow(skb):
+                return NET_RX_SUCCESS
+            dev = skb.dev  # type: ignore[assignment]
         skb.network_header = skb.data
         try:
             handlers = dev.net.ptype_base[skb.protocol]
         except KeyError:  # 20 ns less than get() for the packets that have a handler
+            if skb.protocol in _VLAN_TYPES:
+                return NET_RX_DROP if self._strip_tag(skb) else self.receive_skb(skb)
             dev.stats.rx_nohandler += 1
             kfree_skb(skb, "UNHANDLED_PROTO")
             return NET_RX_DROP
@@ -103,6 +112,60 @@ class DeviceLayer:
             return NET_RX_DROP
         return NET_RX_SUCCESS
 
+    def _receive_slow(self, skb: SkBuff) -> bool:
+        """The taps, what was put at the device's ingress, its VLANs, its rx_handler (__netif_receive_skb_core). Each of
+        them may hand the packet to another device. True: it is gone.
+        """
+        while True:
+            dev: NetDevice = skb.dev  # type: ignore[assignment]  # as above
+            ext = skb.ext
+            result = RX_HANDLER_PASS
+            handler: Callable[[SkBuff], int] | None = None
+            try:
+                if ext is not None and ext.redirect is not None:
+                    ext.redirect = None  # it is back: the taps and the ingress had it before
+                else:
+                    if dev.taps:
+                        deliver_taps(dev, skb)
+                    if (handler := dev.ingress) is not None:
+                        result = handler(skb)
+                if result == RX_HANDLER_PASS and dev.vlan_group is not None:
+                    handler = dev.vlan_group.receive
+                    result = handler(skb)
+                if result == RX_HANDLER_PASS and dev.rx_handler is not None:
+                    handler = dev.rx_handler
+                    result = handler(skb)
+            except Exception as exc:
+                self._handler_raised(dev, skb.protocol, handler, exc)
+                return True
+            if result == RX_HANDLER_PASS:
+                in_frame = skb.protocol in _VLAN_TYPES and skb.protocol not in dev.net.ptype_base
+                return (in_frame or skb.vlan_tci is not None) and self._strip_tag(skb)
+            if result == RX_HANDLER_EXACT:
+                self._deliver_exact(skb, dev)
+            if result != RX_HANDLER_ANOTHER:
+                return True
+
+    def _strip_tag(self, skb: SkBuff) -> bool:
+        """Make a packet that no VLAN device took a plain one. True: it is gone, another VLAN's or malformed."""
+        from pysock.core.vlan import vlan_strip
+
+        result = vlan_strip(skb)
+        if result == RX_HANDLER_ANOTHER:
+            self.receive_skb(skb)
+        return result != RX_HANDLER_PASS
+
+    def _deliver_exact(self, skb: SkBuff, dev: NetDevice) -> None:
+        """RX_HANDLER_EXACT: to those alone who asked for the packets of ``dev`` (deliver_exact)."""
+        handlers = dev.net.ptype_base.get(skb.protocol, ())
+        exact = tuple(one for one in handlers if getattr(one, "__func__", None) is PacketType._on_my_device)
+        skb.network_header = skb.data
+        if exact:
+            self._deliver_all(skb, exact)
+        else:
+            dev.stats.rx_nohandler += 1
+            kfree_skb(skb, "UNHANDLED_PROTO")
+
     def _deliver_all(self, skb: SkBuff, handlers: tuple[Handler, ...]) -> None:
         dev = skb.dev
         protocol = skb.protocol
@@ -113,7 +176,7 @@ class DeviceLayer:
             except Exception as exc:
                 self._handler_raised(dev, protocol, handler, exc)
 
-    def _handler_raised(self, dev: NetDevice | None, protocol: int, handler: Handler, exc: Exception) -> None:
+    def _handler_raised(self, dev: NetDevice | None, protocol: int, handler: object, exc: Exception) -> None:
         # The packet is not freed here: whether the handler had queued it already nobody knows.
         if dev is not None:
             dev.stats.rx_dropped += 1
@@ -136,10 +199,13 @@ class DeviceLayer:
                 raise err(errno.EEXIST, f"driver {name!r} is already registered by {self._driver_owners[name]}")
             self.drivers[name] = driver
             self._driver_owners[name] = owner
+            self.ioctls.update(dict.fromkeys(driver.ioctls, driver))
             mine.append(name)
 
         def rollback() -> None:
             for name in mine:
+                for cmd in self.drivers[name].ioctls:
+                    self.ioctls.pop(cmd, None)
                 del self.drivers[name], self._driver_owners[name]
             mine.clear()
 

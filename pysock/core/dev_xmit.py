@@ -13,11 +13,14 @@ from __future__ import annotations
 import errno
 
 from pysock.core.device_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
+from pysock.core.gso import skb_network_protocol
 from pysock.core.netdev_features import (
     NETIF_F_CSUM_MASK,
     NETIF_F_FRAGLIST,
     NETIF_F_GSO_SHIFT,
     NETIF_F_HW_CSUM,
+    NETIF_F_HW_VLAN_CTAG_TX,
+    NETIF_F_HW_VLAN_STAG_TX,
     NETIF_F_IP_CSUM,
     NETIF_F_IPV6_CSUM,
     NETIF_F_SG,
@@ -28,12 +31,13 @@ from pysock.core.skb_data import skb_checksum_help, skb_flatten, skb_linearize
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkbPanic, consume_skb, kfree_skb, skb_orphan
 from pysock.core.timer import Timer
 from pysock.uapi.if_ import IFF_UP
-from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
+from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_HOST, PACKET_OUTGOING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
+    from pysock.core.skb_ext import SkbExt
     from pysock.core.skbuff import SkBuff
 
 # What dev_queue_xmit returns besides minus an errno.
@@ -133,8 +137,11 @@ def validate_xmit(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     """
     features = dev.features
     try:
-        if skb.gso_size and not _gso_ok(skb, features):
+        if skb.gso_size and not (skb.len < dev.gso_max_size and _gso_ok(skb, features)):
             return _segment(dev, skb)
+        ext = skb.ext
+        if ext is not None and ext.vlan_tci is not None and not _vlan_ok(dev, skb, ext):
+            return ()
         if skb.data_len:
             if not features & NETIF_F_SG:
                 skb_linearize(skb)
@@ -149,13 +156,28 @@ def validate_xmit(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     return (skb,)
 
 
+def _vlan_ok(dev: NetDevice, skb: SkBuff, ext: SkbExt) -> bool:
+    """Put the tag beside the frame into it for a device that does not (validate_xmit_vlan). False: a runt, dropped."""
+    takes = NETIF_F_HW_VLAN_CTAG_TX if ext.vlan_proto == ETH_P_8021Q else NETIF_F_HW_VLAN_STAG_TX
+    if dev.features & takes:
+        return True
+    from pysock.core.vlan import vlan_push_inside
+
+    if vlan_push_inside(skb):
+        return True
+    _drop(dev, skb, 0, "VLAN_MALFORMED")
+    return False
+
+
 def _gso_ok(skb: SkBuff, features: int) -> bool:
     """Whether the device cuts this super-segment itself (net_gso_ok). A gso_type of 0 means TCP."""
+    if not features & NETIF_F_HW_CSUM and (skb.protocol in (ETH_P_8021Q, ETH_P_8021AD) or skb.vlan_tci is not None):
+        return False  # a device that knows IP alone does not look behind tags
     kind = skb.gso_type
     if kind:
         needed = kind << NETIF_F_GSO_SHIFT
     else:
-        needed = NETIF_F_TSO6 if skb.protocol == ETH_P_IPV6 else NETIF_F_TSO
+        needed = NETIF_F_TSO6 if skb_network_protocol(skb) == ETH_P_IPV6 else NETIF_F_TSO
     return features & needed == needed
 
 
@@ -180,8 +202,12 @@ def _segment(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     if not segments:
         _drop(dev, skb, 0, "SKB_GSO_SEG")
         return ()
+    ext = skb.ext
+    tci = None if ext is None else ext.vlan_tci
     for one in segments:
         one.dev = dev
+        if ext is not None and tci is not None:
+            one.need_ext().vlan_tci, one.need_ext().vlan_proto = tci, ext.vlan_proto
         one.gso_size = 0  # each is one wire packet now
     if segments[0] is not skb:
         consume_skb(skb)

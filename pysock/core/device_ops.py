@@ -28,6 +28,7 @@ from pysock.core.errors import err
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.capability import Credentials
     from pysock.core.device import NetDevice
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
@@ -145,6 +146,18 @@ class NetDeviceOps:
     def ndo_set_features(self, dev: NetDevice, features: int) -> None:
         """dev.features is about to become ``features``. May raise OSError."""
 
+    def ndo_add_slave(self, dev: NetDevice, slave: NetDevice) -> None:
+        """Make ``slave`` part of ``dev``: `ip link set SLAVE master DEV`. May raise OSError."""
+        raise err(errno.EOPNOTSUPP)
+
+    def ndo_del_slave(self, dev: NetDevice, slave: NetDevice) -> None:
+        """Let ``slave`` go again. EINVAL when it is no part of ``dev``."""
+        raise err(errno.EOPNOTSUPP)
+
+    def ndo_siocbond(self, dev: NetDevice, cmd: int, data: bytes) -> bytes:
+        """SIOCBONDENSLAVE and its kin with the 24 bytes of the ifreq's union; return them."""
+        raise err(errno.EOPNOTSUPP)
+
     def ndo_do_ioctl(self, dev: NetDevice, cmd: int, data: bytes) -> bytes:
         """A device-private ioctl (SIOCDEVPRIVATE + n) with the 24 bytes of the ifreq's union; return them."""
         raise err(errno.EOPNOTSUPP)
@@ -181,12 +194,18 @@ class Driver:
     name = ""
     #: The name of a device that nobody names; a %d takes the first free number.
     device_name = "eth%d"
+    #: The ioctls of sockets that make and configure this kind of device, for `ioctl` below (SIOCSIFVLAN).
+    ioctls: tuple[int, ...] = ()
     #: IFLA_INFO_KIND-like options that `create` accepts, for error messages.
     options: tuple[str, ...] = ()
 
     def setup(self, dev: NetDevice) -> None:
         """Fill in a fresh device: type, addresses, mtu, features, flags, netdev_ops, header_ops, tx_queue_len."""
         raise NotImplementedError
+
+    def ioctl(self, net: Net, creds: Credentials, cmd: int, arg: bytes) -> bytes:
+        """Do one of `ioctls`; the answer is as long as ``arg``."""
+        raise err(errno.ENOTTY)
 
     def create(self, kernel: Kernel, net: Net, name: str | None = None, **options: object) -> NetDevice:
         """Make a device in ``net``, set up and not registered yet (`register_netdev` follows, or

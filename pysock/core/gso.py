@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
-from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
+from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.in_ import IPPROTO_TCP
 from pysock.wire import ipv4, ipv6, tcp
 from pysock.wire.checksum import checksum, pseudo_v4, pseudo_v6
@@ -35,16 +35,25 @@ def gso_segment(skb: SkBuff, features: int = 0) -> list[SkBuff]:
     ``skb`` is a frame from ``skb.data`` on, with network_header set, and stays the caller's, unchanged. ``features``
     are those of the device that can't take it; `dev_xmit` makes each result fit them.
     """
-    if skb.protocol not in (ETH_P_IP, ETH_P_IPV6) or skb.gso_size <= 0:
+    if skb_network_protocol(skb) not in (ETH_P_IP, ETH_P_IPV6) or skb.gso_size <= 0:
         return []
     return tcp_gso_segment(skb)
+
+
+def skb_network_protocol(skb: SkBuff) -> int:
+    """The EtherType of the network header, behind the VLAN tags in the frame; 0 for a frame that ends before it."""
+    protocol = skb.protocol
+    if protocol in (ETH_P_8021Q, ETH_P_8021AD):  # the last two bytes of the tag in front of it
+        found = skb_header_pointer(skb, skb.network_header - skb.data - 2, 2) if skb.network_header >= 2 else None
+        protocol = int.from_bytes(found or b"", "big")
+    return protocol
 
 
 def _ip_size(skb: SkBuff, link: int) -> int:
     """Bytes of the IP header at ``link``, extension headers included; 0 when it is none or something else than TCP
     follows.
     """
-    if skb.protocol == ETH_P_IP:
+    if skb_network_protocol(skb) == ETH_P_IP:
         fixed = skb_header_pointer(skb, link, ipv4.HEADER_SIZE)
         if fixed is None or fixed[0] >> 4 != 4 or fixed[9] != IPPROTO_TCP:
             return 0

@@ -141,12 +141,19 @@ _SETTERS: dict[int, Callable[[NetDevice, bytes], None]] = {
     nr.SIOCADDMULTI: _add_multi,
     nr.SIOCDELMULTI: _del_multi,
 }
+_BOND = range(nr.SIOCBONDENSLAVE, nr.SIOCBONDCHANGEACTIVE + 1)
 _PRIVATE = range(nr.SIOCDEVPRIVATE, nr.SIOCDEVPRIVATE + 16)
 
 
 def is_dev_ioctl(cmd: int) -> bool:
     """Whether `dev_ioctl` answers ``cmd``."""
-    return cmd in _GETTERS or cmd in _SETTERS or cmd in _PRIVATE or cmd in (nr.SIOCGIFNAME, nr.SIOCETHTOOL)
+    return (
+        cmd in _GETTERS
+        or cmd in _SETTERS
+        or cmd in _PRIVATE
+        or cmd in _BOND
+        or cmd in (nr.SIOCGIFNAME, nr.SIOCETHTOOL, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN)
+    )
 
 
 def dev_ioctl(net: Net, creds: Credentials, cmd: int, arg: bytes) -> bytes:
@@ -157,6 +164,9 @@ def dev_ioctl(net: Net, creds: Credentials, cmd: int, arg: bytes) -> bytes:
     """
     if not is_dev_ioctl(cmd):
         raise err(errno.ENOTTY)
+    driver = net.kernel.dev_layer.ioctls.get(cmd)
+    if driver is not None:  # it makes devices of its kind
+        return driver.ioctl(net, creds, cmd, arg)
     try:
         name, data = unpack_ifreq(arg)
     except ValueError:
@@ -187,10 +197,11 @@ def _answer(arg: bytes, ifreq: bytes) -> bytes:
 
 
 def _private(dev: NetDevice, cmd: int, data: bytes) -> bytes:
-    if cmd == nr.SIOCETHTOOL:
+    if cmd in (nr.SIOCETHTOOL, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN):
         raise err(errno.EOPNOTSUPP)
+    ops = dev.netdev_ops
     try:
-        found = dev.netdev_ops.ndo_do_ioctl(dev, cmd, data)
+        found = (ops.ndo_siocbond if cmd in _BOND else ops.ndo_do_ioctl)(dev, cmd, data)
         return bytes(found[: len(data)]).ljust(len(data), b"\0")
     except OSError:
         raise

@@ -23,10 +23,15 @@ NETDEV_PRE_CHANGEADDR: Final = 9  # veto
 NETDEV_GOING_DOWN: Final = 10  # it still sends and receives
 NETDEV_CHANGENAME: Final = 11  # veto: the old name comes back
 NETDEV_FEAT_CHANGE: Final = 12
+NETDEV_BONDING_FAILOVER: Final = 13  # another device sends for this one from now on
 NETDEV_PRE_UP: Final = 14  # veto
 NETDEV_POST_INIT: Final = 17  # veto. ndo_init is done, nobody sees it yet
 NETDEV_PRE_UNINIT: Final = 18
+NETDEV_NOTIFY_PEERS: Final = 20  # tell the link our addresses: gratuitous ARP, unsolicited advertisements
+NETDEV_JOIN: Final = 21  # it is about to become part of another device
+NETDEV_CHANGEUPPER: Final = 22  # it got or lost a device above it
 NETDEV_PRECHANGEMTU: Final = 24  # veto
+NETDEV_PRECHANGEUPPER: Final = 27  # veto. `proposed` is the device that comes above it
 NETDEV_CHANGE_TX_QUEUE_LEN: Final = 31  # veto: the old length comes back
 
 EVENT_NAMES: Final[dict[int, str]] = {

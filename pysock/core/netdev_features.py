@@ -41,6 +41,9 @@ NETIF_F_RXHASH: Final = 1 << 41
 NETIF_F_NTUPLE: Final = 1 << 42
 NETIF_F_LOOPBACK: Final = 1 << 43
 NETIF_F_RXALL: Final = 1 << 44
+NETIF_F_HW_VLAN_STAG_TX: Final = 1 << 45  # the same three for service tags (802.1ad)
+NETIF_F_HW_VLAN_STAG_RX: Final = 1 << 46
+NETIF_F_HW_VLAN_STAG_FILTER: Final = 1 << 47
 
 NETIF_F_CSUM_MASK: Final = NETIF_F_IP_CSUM | NETIF_F_IPV6_CSUM | NETIF_F_HW_CSUM
 NETIF_F_ALL_TSO: Final = NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_TSO_MANGLEID
@@ -84,6 +87,9 @@ FEATURE_NAMES: Final[dict[int, str]] = {
     NETIF_F_NTUPLE: "rx-ntuple-filter",
     NETIF_F_LOOPBACK: "loopback",
     NETIF_F_RXALL: "rx-all",
+    NETIF_F_HW_VLAN_STAG_TX: "tx-vlan-stag-hw-insert",
+    NETIF_F_HW_VLAN_STAG_RX: "rx-vlan-stag-hw-parse",
+    NETIF_F_HW_VLAN_STAG_FILTER: "rx-vlan-stag-filter",
 }
 
 

@@ -14,8 +14,11 @@ netdev_config.py, netdev_register.py, qdisc.py, and dev_add_pack in dev.py.
 
 from __future__ import annotations
 
+import errno
+
 from pysock.core import dev_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY, DeviceStats, HeaderOps, NetDeviceOps
+from pysock.core.errors import err
 from pysock.core.netdev_features import NETIF_F_TAKES_ALL
 from pysock.core.softirq import NAPI_POLL_WEIGHT, NET_RX_SOFTIRQ, NapiStruct
 from pysock.core.timer import Timer
@@ -23,6 +26,7 @@ from pysock.uapi.if_ import (
     ARPHRD_VOID,
     IF_OPER_DORMANT,
     IF_OPER_DOWN,
+    IF_OPER_LOWERLAYERDOWN,
     IF_OPER_UNKNOWN,
     IF_OPER_UP,
     IFF_ALLMULTI,
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from pysock.core.net import Net
     from pysock.core.qdisc import Qdisc
     from pysock.core.skbuff import SkBuff
+    from pysock.core.vlan import VlanGroup
 
 # dev.reg_state
 NETREG_UNINITIALIZED = 0
@@ -50,6 +55,9 @@ NETREG_UNREGISTERING = 2
 NETREG_UNREGISTERED = 3
 NETREG_NAMES = ("uninitialized", "registered", "unregistering", "unregistered")
 
+#: dev.gso_max_size of a device that does not say less.
+GSO_MAX_SIZE = 8 * 65535
+
 _NO_OPS = NetDeviceOps()
 
 
@@ -57,21 +65,24 @@ class NetDevice:
     """One network interface. Make it with `alloc_netdev` or a driver; fill it in in the driver's setup().
 
     Fixed by setup(): type (ARPHRD_*), addr_len, hard_header_len (bytes), min_mtu, max_mtu (0: no limit), netdev_ops,
-    header_ops, watchdog_timeo (ns, 0: none), no_queue. Changed later only through core/netdev_config.py: mtu (bytes),
-    flags (IFF_*, as SIOCSIFFLAGS sees them without the volatile ones: see `get_flags`), dev_addr and broadcast
-    (bytes), features, tx_queue_len (packets).
+    header_ops, watchdog_timeo (ns, 0: none), no_queue, gso_max_size (bytes of a super-segment's frame, and it must be
+    shorter). Changed later only through core/netdev_config.py: mtu (bytes), flags (IFF_*, as SIOCSIFFLAGS sees them
+    without the volatile ones: see `get_flags`), dev_addr and broadcast (bytes), features, tx_queue_len (packets).
 
     ``priv`` is the driver's, ``proto_priv`` has the families' state by family name ("inet"), ``owner`` names the
-    plugin in error reports. ``taps`` is net.ptype_all and the device's own taps together.
+    plugin in error reports. ``taps`` is net.ptype_all and the device's own taps together. ``rx_handler`` is called with
+    each received packet before the protocols: see `netdev_rx_handler_register`; ``ingress`` before that and before the
+    VLANs in ``vlan_group``, and answers the same (netdev_upper.py: netdev_ingress_register). ``master``, ``uppers`` and
+    ``lowers`` are the devices stacked on it and below it.
     """
 
     __slots__ = (
         "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "features", "flags",
-        "gflags", "hard_header_len", "header_ops", "hw_features", "ifindex", "kernel", "link", "live_addr_change",
-        "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "operstate",
+        "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress", "kernel",
+        "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "operstate",
         "owner", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
-        "running", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc",
-        "watchdog", "watchdog_timeo", "xmit_direct",
+        "running", "rx_handler", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped",
+        "type", "uc", "uppers", "vlan_group", "watchdog", "watchdog_timeo", "xmit_direct",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -85,6 +96,7 @@ class NetDevice:
         self.flags = 0
         self.gflags = 0  # IFF_PROMISC and IFF_ALLMULTI as an administrator set them
         self.features = self.hw_features = 0
+        self.gso_max_size = GSO_MAX_SIZE
         self.hard_header_len = self.addr_len = 0
         self.dev_addr = self.broadcast = b""
         self.tx_queue_len = 0
@@ -112,6 +124,13 @@ class NetDevice:
         self.promiscuity = self.allmulti = 0
         self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
         self.taps: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
+        self.rx_handler: Callable[[SkBuff], int] | None = None
+        self.ingress: Callable[[SkBuff], int] | None = None
+        self.vlan_group: VlanGroup | None = None
+        self.rx_slow = False  # any of taps, ingress, vlan_group, rx_handler looks at received packets first
+        self.master: NetDevice | None = None
+        self.uppers: tuple[NetDevice, ...] = ()
+        self.lowers: tuple[NetDevice, ...] = ()
         self.proposed: object = None
         self.driver: Driver | None = None
         self.owner = ""
@@ -140,6 +159,7 @@ class NetDevice:
     def update_path(self) -> None:
         """Decide anew whether packets may go straight to the driver; call after any change to what that rests on."""
         self.taps = self.net.ptype_all + self.ptype_all
+        self.rx_slow = bool(self.taps) or (self.rx_handler or self.ingress or self.vlan_group) is not None
         qdisc = self.qdisc
         self.xmit_direct = (
             self.flags & IFF_UP != 0
@@ -176,6 +196,31 @@ class NetDevice:
     def __repr__(self) -> str:
         up = "UP" if self.flags & IFF_UP else "DOWN"
         return f"<NetDevice {self.ifindex}: {self.name} {up} mtu {self.mtu} {NETREG_NAMES[self.reg_state]}>"
+
+
+# --- who takes what it receives -------------------------------------------------------------------------------------
+
+# What an rx_handler says (rx_handler_result_t).
+RX_HANDLER_CONSUMED = 0  # the packet is its own now
+RX_HANDLER_ANOTHER = 1  # it changed skb.dev: received once more, by that device
+RX_HANDLER_EXACT = 2  # only those packet types see it that want this very device's packets
+RX_HANDLER_PASS = 3  # go on as if there were none
+
+
+def netdev_rx_handler_register(dev: NetDevice, handler: Callable[[SkBuff], int]) -> None:
+    """Show ``handler`` what ``dev`` receives, after the taps and before the protocols: RX_HANDLER_*. EBUSY when there
+    is one already: a device has one master.
+    """
+    if dev.rx_handler is not None:
+        raise err(errno.EBUSY, f"{dev.name} is part of another device")
+    dev.rx_handler = handler
+    dev.update_path()
+
+
+def netdev_rx_handler_unregister(dev: NetDevice) -> None:
+    """Take the handler off; there may be none."""
+    dev.rx_handler = None
+    dev.update_path()
 
 
 # --- the transmit queue, as the driver turns it off and on ------------------------------------------------------
@@ -222,9 +267,12 @@ def netif_carrier_ok(dev: NetDevice) -> bool:
 
 
 def default_operstate(dev: NetDevice) -> int:
-    """RFC 2863's state from carrier and dormancy (default_operstate)."""
+    """RFC 2863's state from carrier and dormancy (default_operstate); what stands on one device that has no carrier
+    is not to blame itself.
+    """
     if not dev.carrier:
-        return IF_OPER_DOWN
+        blameless = dev.link and any(not lower.carrier for lower in dev.lowers)
+        return IF_OPER_LOWERLAYERDOWN if blameless else IF_OPER_DOWN
     return IF_OPER_DORMANT if dev.dormant else IF_OPER_UP
 
 

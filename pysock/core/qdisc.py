@@ -3,7 +3,8 @@
 A plugin registers `QdiscOps(id, factory)`; the factory makes one `Qdisc` for each device it is attached to. `Qdisc` has
 the machinery of sch_generic.c, which a discipline does not override: `xmit` (hand in, then run), `run` (hand out while
 the driver takes), packets that the driver refused (they go first the next time), and scheduling on the NET_TX softirq.
-A discipline is `enqueue`, `dequeue`, `peek` and `reset` over queues of its own.
+A discipline is `enqueue`, `dequeue`, `peek` and `reset` over queues of its own; one that holds packets back until an
+instant has a `QdiscWatchdog`.
 
 Everything runs under the kernel lock. What a discipline raises is reported under its plugin's name: a packet handed in
 is then dropped, a run ends.
@@ -23,7 +24,7 @@ from pysock.core.timer import Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import ClassVar
 
     from pysock.core.netdevice import NetDevice
@@ -98,8 +99,8 @@ class Qdisc:
     def destroy(self) -> None:
         """The discipline goes away, after reset: stop timers."""
 
-    def dump(self) -> dict[str, int]:
-        """The parameters by tc's names."""
+    def dump(self) -> dict[str, object]:
+        """The parameters, as the factory takes them."""
         return {}
 
     # -- helpers for disciplines -----------------------------------------------------------------------------
@@ -244,10 +245,33 @@ class Qdisc:
         self.run()
 
 
+class QdiscWatchdog:
+    """Has a discipline run again at an instant (qdisc_watchdog): for `dequeue` when a packet's time has not come."""
+
+    __slots__ = ("_qdisc", "_timer")
+
+    def __init__(self, qdisc: Qdisc) -> None:
+        self._qdisc = qdisc
+        self._timer = Timer(self._run)
+
+    def schedule(self, expires: int) -> None:
+        """Run at ``expires`` (monotonic ns), and not at the instant that was set before."""
+        self._qdisc.dev.kernel.timers.mod_timer(self._timer, expires)
+
+    def cancel(self) -> None:
+        """In reset() and destroy()."""
+        self._qdisc.dev.kernel.timers.del_timer(self._timer)
+
+    def _run(self) -> None:
+        root = self._qdisc.dev.qdisc  # the discipline may be a child of the device's
+        if root is not None:
+            root.run()
+
+
 # --- attaching one to a device ----------------------------------------------------------------------------------------
 
 
-def qdisc_create(dev: NetDevice, id: str, options: dict[str, int] | None = None) -> Qdisc:
+def qdisc_create(dev: NetDevice, id: str, options: Mapping[str, object] | None = None) -> Qdisc:
     """A new discipline for ``dev``. ENOENT when nobody registered ``id``; EINVAL for bad options."""
     layer = dev.kernel.dev_layer
     ops = layer.qdiscs.get(id)
@@ -268,17 +292,22 @@ def qdisc_create(dev: NetDevice, id: str, options: dict[str, int] | None = None)
     return qdisc
 
 
-def qdisc_replace(dev: NetDevice, id: str, options: dict[str, int] | None = None) -> Qdisc:
-    """Give ``dev`` another root discipline, as `tc qdisc replace dev X root ID`; what waited in the old one is lost
-    (dev_graft_qdisc). Errors as `qdisc_create`; the old one stays then.
+def qdisc_replace(dev: NetDevice, id: str, options: Mapping[str, object] | None = None) -> Qdisc:
+    """Give ``dev`` another root discipline, as `tc qdisc replace dev X root ID`; what waited in the old one is
+    lost. Errors as `qdisc_create`; the old one stays then.
     """
     qdisc = qdisc_create(dev, id, options)
+    qdisc_graft(dev, qdisc)
+    return qdisc
+
+
+def qdisc_graft(dev: NetDevice, qdisc: Qdisc | None) -> None:
+    """Make ``qdisc``, which was made for ``dev``, its root discipline (dev_graft_qdisc); None: none at all."""
     old = dev.qdisc
     dev.qdisc = qdisc
     if old is not None:
         qdisc_destroy(old)
     dev.update_path()
-    return qdisc
 
 
 def qdisc_destroy(qdisc: Qdisc) -> None:

@@ -7,6 +7,8 @@ packet never pays for it.
 
 from __future__ import annotations
 
+from pysock.uapi.if_ether import ETH_P_8021Q
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +25,9 @@ class SkbExt:
     """Fields that few packets carry, named as in `struct sk_buff` and `struct skb_shared_info`.
 
     tstamp is in nanoseconds (0: not stamped), vlan_tci the 16-bit tag that was taken out of the frame
-    (None: untagged), csum_start an offset into `head` (-1: the transport header), cb a scratch object of
-    the layer that holds the packet, nfct the netfilter state. `dropcount` is what SO_RXQ_OVFL reports, `peeked`
+    (None: untagged) and vlan_proto its EtherType, csum_start an offset into `head` (-1: the transport header), cb a scratch object of
+    the layer that holds the packet, nfct the netfilter state, `redirect` the device that a redirected
+    packet comes from (None: not redirected). `dropcount` is what SO_RXQ_OVFL reports, `peeked`
     says that MSG_PEEK showed an empty datagram. `nohdr` says that this skb gave up its claim to the headers
     (skb_header_release). `watch` is the record of debug mode (core/skb_debug.py), None when that is off.
     """
@@ -46,8 +49,10 @@ class SkbExt:
         "pkt_type",
         "priority",
         "queue_mapping",
+        "redirect",
         "skb_iif",
         "tstamp",
+        "vlan_proto",
         "vlan_tci",
         "watch",
     )
@@ -57,6 +62,7 @@ class SkbExt:
         self.mark: int = 0
         self.tstamp: int = 0
         self.vlan_tci: int | None = None
+        self.vlan_proto: int = ETH_P_8021Q
         self.hash: int = 0
         self.queue_mapping: int = 0
         self.dropcount: int = 0
@@ -71,6 +77,7 @@ class SkbExt:
         self.cb: object = None
         self.destructor: Destructor | None = None
         self.nfct: object = None
+        self.redirect: object = None
         self.nohdr: bool = False
         self.watch: Watch | None = None
 
@@ -81,6 +88,7 @@ class SkbExt:
         new.mark = self.mark
         new.tstamp = self.tstamp
         new.vlan_tci = self.vlan_tci
+        new.vlan_proto = self.vlan_proto
         new.hash = self.hash
         new.queue_mapping = self.queue_mapping
         new.pkt_type = self.pkt_type
@@ -91,6 +99,7 @@ class SkbExt:
         new.gso_type = self.gso_type
         new.cb = self.cb
         new.nfct = self.nfct
+        new.redirect = self.redirect
         return new
 
 

@@ -21,9 +21,9 @@ NO_PACING_LIMIT = (1 << 64) - 1
 class SockExt:
     """Values of options, named as in struct sock. Sizes in bytes, ``pacing_rate`` in bytes a second, ``busy_poll`` in
     microseconds; ``peek_off`` -1: MSG_PEEK looks at the front; TCP counts it from ``peek_seq``. ``drops`` counts what
-    the receive queue refused. ``txtime`` is (clockid, flags). ``reuseport_prog`` chooses in a SO_REUSEPORT group. ``zerocopy_id`` numbers the
-    sends with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID. ``linger_seconds`` is what SO_LINGER says
-    while it is off.
+    the receive queue refused. ``txtime`` is (clockid, flags). ``reuseport_prog`` chooses in a SO_REUSEPORT group.
+    ``zerocopy_id`` numbers the sends with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID.
+    ``linger_seconds`` is what SO_LINGER says while it is off.
     """
 
     __slots__ = (

@@ -21,6 +21,7 @@ from pysock.core.sockopt_set import (
     SOCK_TSTAMP_NEW,
     SOCK_TX_TSTAMP,
     SOCK_ZEROCOPY,
+    forget_routes,
     need,
     set_flag,
 )
@@ -225,6 +226,7 @@ def _so_max_pacing_rate(sk: Sock, creds: Credentials, value: bytes) -> None:
         if rate == 0xFFFFFFFF:
             rate = NO_PACING_LIMIT
     ext_of(sk).pacing_rate = rate
+    forget_routes(sk)
 
 
 def _so_txtime(sk: Sock, creds: Credentials, value: bytes) -> None:

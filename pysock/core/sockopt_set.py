@@ -141,13 +141,13 @@ def so_priority(sk: Sock, creds: Credentials, number: int) -> None:
     if not 0 <= number <= 6:
         need(creds, CAP_NET_RAW, CAP_NET_ADMIN)
     sk.priority = number
-    _forget_routes(sk)
+    forget_routes(sk)
 
 
 def so_mark(sk: Sock, creds: Credentials, number: int) -> None:
     need(creds, CAP_NET_RAW, CAP_NET_ADMIN)
     sk.mark = number & 0xFFFFFFFF
-    _forget_routes(sk)
+    forget_routes(sk)
 
 
 def so_rcvmark(sk: Sock, creds: Credentials, number: int) -> None:
@@ -160,7 +160,7 @@ def so_rcvpriority(sk: Sock, creds: Credentials, number: int) -> None:
     set_flag(sk, SOCK_RCVPRIORITY, number != 0)
 
 
-def _forget_routes(sk: Sock) -> None:
+def forget_routes(sk: Sock) -> None:
     """What leaves from now on is not what leaves now (sk_dst_reset)."""
     hook = getattr(sk, "reset_flows", None)
     if hook is not None:
@@ -190,7 +190,7 @@ def _set_bound_dev(sk: Sock, creds: Credentials, ifindex: int) -> None:
     if sk.bound_dev_if:
         need(creds, CAP_NET_RAW)
     sk.bound_dev_if = ifindex
-    _forget_routes(sk)
+    forget_routes(sk)
 
 
 # Behaviour -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pysock.core.contain import ErrorReporter
+    from pysock.core.gro import Gro
     from pysock.core.skbuff import SkBuff
 
 NET_TX_SOFTIRQ = 1
@@ -37,16 +38,17 @@ class NapiStruct:
     """A device's poll function on the poll list. ``poll(budget)`` returns how many packets it handled;
     less than ``budget`` means that it called `napi_complete_done` (or has nothing left).
 
-    ``owner`` names the driver in error reports.
+    ``owner`` names the driver in error reports. ``gro`` is what `napi_gro_receive` holds, sent on after each poll.
     """
 
-    __slots__ = ("owner", "poll", "scheduled", "softnet", "weight")
+    __slots__ = ("gro", "owner", "poll", "scheduled", "softnet", "weight")
 
     def __init__(self, softnet: SoftnetData, poll: Callable[[int], int], weight: int, owner: str) -> None:
         self.softnet = softnet
         self.poll = poll
         self.weight = weight
         self.owner = owner
+        self.gro: Gro | None = None
         self.scheduled = False
 
     def schedule(self) -> bool:
@@ -185,7 +187,9 @@ class SoftnetData:
         except Exception as exc:
             napi.scheduled = False
             self.report.report(napi.owner, "poll", exc)
-            return 1
+            work = 0
+        if napi.gro is not None:
+            napi.gro.flush()
         self.processed += work
         if napi.scheduled:
             # Not completed: it goes to the end of the list, behind the other devices.

@@ -264,12 +264,15 @@ class SysctlTable:
     # -- inside --------------------------------------------------------------------------------------------
 
     def _add(self, entry: SysctlEntry) -> SysctlEntry:
-        if not all(entry.name.split(".")):
+        name = entry.name
+        if not name or ".." in name or name[0] == "." or name[-1] == ".":
             raise err(errno.EINVAL)
-        if entry.name in self._entries:
+        if name in self._entries:
             raise err(errno.EEXIST)
-        entry.default = entry.value = entry.check(entry.default)
-        self._entries[entry.name] = entry
+        value = entry.default
+        if type(value) is not int or entry.kind != "int" or not entry.minimum <= value <= entry.maximum:
+            entry.default = entry.value = entry.check(value)
+        self._entries[name] = entry
         return entry
 
     def _find(self, name: str) -> SysctlEntry:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # Taken before anybody patches these modules.
 _poll = select.poll
+real_epoll = select.epoll
 _POLLIN = select.POLLIN
 _sched_yield = os.sched_yield
 _eventfd = os.eventfd

@@ -36,7 +36,7 @@ class Fifo(Qdisc):
         while self.queue:
             self.free(self.queue.popleft())
 
-    def dump(self) -> dict[str, int]:
+    def dump(self) -> dict[str, object]:
         return {"limit": self.limit}
 
 

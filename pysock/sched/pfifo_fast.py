@@ -55,5 +55,5 @@ class PfifoFast(Qdisc):
             while band:
                 self.free(band.popleft())
 
-    def dump(self) -> dict[str, int]:
+    def dump(self) -> dict[str, object]:
         return {"bands": BANDS}

@@ -141,6 +141,25 @@ def test_a_program_chooses_in_a_reuseport_group(api: Ours | Real) -> None:
     assert outcome(api.set, group[0], so.SO_DETACH_REUSEPORT_BPF, OFF) == "ENOENT"
 
 
+def bound6(api: Ours | Real) -> object:
+    sock = api.socket(socket.AF_INET6, DGRAM)
+    api.bind(sock, ("::1", 0))
+    return sock
+
+
+def test_the_same_over_ipv6(api: Ours | Real) -> None:
+    receiver, sender = bound6(api), bound6(api)
+    attach(api, receiver, *byte_is(8, ord("y")))
+    api.set(receiver, so.SO_RXQ_OVFL, ON)
+    api.set(sender, so.SO_ZEROCOPY, ON)
+    for data in (b"y1", b"no", b"y2"):
+        api.send(sender, data, api.name(receiver), so.MSG_ZEROCOPY)
+    assert api.recv(receiver, 9)[:2] == (b"y1", [])
+    assert api.recv(receiver, 9)[:2] == (b"y2", [(so.SOL_SOCKET, so.SO_RXQ_OVFL, pack("=I", 1))])
+    _, ((level, kind, raw),), _ = api.recv(sender, 9, so.MSG_ERRQUEUE)
+    assert (level, kind, struct.unpack_from("=IBBBxII", raw)) == (41, 25, (0, 5, 0, 1, 0, 2))
+
+
 # -- peeking -----------------------------------------------------------------------------------------------------
 
 

@@ -67,6 +67,16 @@ def until_readable(api: Ours | Real, sock: object) -> None:
         select.select([sock], [], [])
 
 
+def until_notice(api: Ours | Real, sock: object) -> None:
+    """Linux learns from the acknowledgement that the bytes are done with."""
+    if isinstance(api, Ours):
+        assert api.poll(sock) & select.POLLERR
+    else:
+        poller = select.poll()
+        poller.register(sock, 0)
+        poller.poll()
+
+
 def test_a_filter_drops_segments_and_retransmission_brings_them(api: Ours | Real) -> None:
     client, server = connection(api)
     refuse_z = [*PAYLOAD_BYTE, jump(bpf.BPF_JMP | bpf.BPF_JEQ, ord("z"), 1, 0), ACCEPT, DROP]
@@ -138,8 +148,7 @@ def test_zero_copy(api: Ours | Real) -> None:
         assert api.recv(server, 9)[0] == data
     seen = []
     while sum(last - first + 1 for first, last in seen) < 2:
-        if not api.poll(client) & select.POLLERR:
-            continue  # the real one learns it from the acknowledgement
+        until_notice(api, client)
         data, ((level, kind, raw),), flags = api.recv(client, 9, so.MSG_ERRQUEUE)
         assert (data, level, kind) == (b"", socket.SOL_IP, IP_RECVERR)
         assert flags & so.MSG_ERRQUEUE
@@ -147,6 +156,20 @@ def test_zero_copy(api: Ours | Real) -> None:
         assert (number, origin, code) == (0, 5, 1)
         seen.append((first, last))
     assert (seen[0][0], seen[-1][1]) == (0, 1)
+
+
+def test_zero_copy_over_ipv6(api: Ours | Real) -> None:
+    listener, client = api.socket(socket.AF_INET6, STREAM), api.socket(socket.AF_INET6, STREAM)
+    api.bind(listener, ("::1", 0))
+    api.listen(listener)
+    api.connect(client, api.name(listener))
+    server = api.accept(listener)
+    api.set(client, so.SO_ZEROCOPY, ON)
+    api.send(client, b"data", None, so.MSG_ZEROCOPY)
+    assert api.recv(server, 9)[0] == b"data"
+    until_notice(api, client)
+    _, ((level, kind, raw),), _ = api.recv(client, 9, so.MSG_ERRQUEUE)
+    assert (level, kind, struct.unpack_from("=IBBBxII", raw)) == (41, 25, (0, 5, 0, 1, 0, 0))
 
 
 def diary(api: Ours | Real, seed: int) -> list[object]:

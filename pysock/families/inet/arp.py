@@ -16,7 +16,7 @@ from functools import partial
 
 from pysock.core.neighbour import NUD_VALID, UPDATE_OVERRIDE, NeighOps
 from pysock.core.neighbour_table import NeighTable
-from pysock.core.netdev_events import NETDEV_CHANGEADDR, NETDEV_UP
+from pysock.core.netdev_events import NETDEV_CHANGEADDR, NETDEV_NOTIFY_PEERS, NETDEV_UP
 from pysock.core.skb_data import pskb_may_pull
 from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb
 from pysock.families.inet import icmp, route
@@ -203,7 +203,9 @@ def announce(dev: NetDevice) -> None:
 
 
 def _netdev_event(event: int, dev: NetDevice) -> None:
-    if event in (NETDEV_UP, NETDEV_CHANGEADDR) and dev.net.has(InetNet):
+    if event == NETDEV_NOTIFY_PEERS and dev.net.has(InetNet):
+        announce(dev)
+    elif event in (NETDEV_UP, NETDEV_CHANGEADDR) and dev.net.has(InetNet):
         state = in_device(dev)
         if state.conf.arp_notify or state.all.arp_notify:
             announce(dev)

@@ -92,7 +92,7 @@ class DatagramProto(Proto):
             if saddr == ANY:
                 saddr = sk.mc_addr
         try:
-            rt = route.output(sk.inet, daddr, saddr, oif)
+            rt = route.output_for(sk, daddr, saddr, oif, dport)
         except OSError as exc:
             if exc.errno == errno.ENETUNREACH:
                 sk.inet.mibs.ip.OutNoRoutes += 1
@@ -148,9 +148,9 @@ class DatagramProto(Proto):
         purge(sk)
         ip_error.purge(sk)
         if sk.mc_list:
-            from pysock.families.inet import igmp
+            from pysock.families.inet import igmp_sock
 
-            igmp.leave_all(sk)
+            igmp_sock.leave_all(sk)
 
     def ioctl(self, sk: Any, cmd: int, arg: bytes | int) -> bytes | int:
         """SIOCINQ: bytes in the first datagram; SIOCOUTQ: bytes of buffer on their way out. ENOTTY for others."""

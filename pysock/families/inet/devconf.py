@@ -33,6 +33,10 @@ _DEFAULTS: Final = {
     "arp_notify": 0,
     "arp_evict_nocarrier": 1,
     "drop_gratuitous_arp": 0,
+    "ignore_routes_with_linkdown": 0,
+    "force_igmp_version": 0,
+    "igmpv2_unsolicited_report_interval": 10000,
+    "igmpv3_unsolicited_report_interval": 1000,
 }
 
 
@@ -59,6 +63,10 @@ class IpDevConf:
     arp_notify: int
     arp_evict_nocarrier: int
     drop_gratuitous_arp: int
+    ignore_routes_with_linkdown: int
+    force_igmp_version: int
+    igmpv2_unsolicited_report_interval: int
+    igmpv3_unsolicited_report_interval: int
 
     def __init__(self, template: IpDevConf | None = None) -> None:
         for name, value in _DEFAULTS.items():
@@ -136,6 +144,11 @@ class DevConfs:
         def store(value: int) -> None:
             setattr(conf, name, value)
             self.inet.fib.flush()
+            if name == "ignore_routes_with_linkdown":
+                from pysock.families.inet.devinet import carrier_changed
+
+                for dev in self.inet.net.devices:
+                    carrier_changed(self.inet, dev)
 
         return store
 

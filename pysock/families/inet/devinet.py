@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
+    from pysock.families.inet.igmp import Group
 
 ALL_HOSTS = b"\xe0\0\0\1"
 
@@ -71,18 +72,19 @@ class InIfaddr:
 class InDevice:
     """What inet keeps on a device (struct in_device); ``dev.proto_priv["inet"]``.
 
-    ``groups`` maps the multicast groups that sockets joined on it to how many did; ``conf`` are its settings, ``all``
+    ``groups`` are the multicast groups that sockets joined on it; ``conf`` are its settings, ``all``
     those of the whole namespace.
     """
 
-    __slots__ = ("addresses", "all", "conf", "dev", "groups")
+    __slots__ = ("addresses", "all", "conf", "dev", "groups", "igmp")
 
     def __init__(self, dev: NetDevice, confs: DevConfs) -> None:
         self.dev = dev
         self.conf: IpDevConf = confs.of(dev)
         self.all: IpDevConf = confs.all
         self.addresses: list[InIfaddr] = []
-        self.groups: dict[bytes, int] = {}
+        self.groups: dict[bytes, Group] = {}
+        self.igmp: object = None  # an igmp.Igmp, once there is something to say
 
 
 def in_device(dev: NetDevice) -> InDevice:
@@ -94,12 +96,15 @@ def in_device(dev: NetDevice) -> InDevice:
     return state
 
 
-def is_member(dev: NetDevice, group: bytes) -> bool:
-    """Whether datagrams to ``group`` are for us on ``dev`` (ip_check_mc): 224.0.0.1 always is (RFC 1112 4)."""
-    if group == ALL_HOSTS:
+def is_member(dev: NetDevice, address: bytes, source: bytes | None = None) -> bool:
+    """Whether datagrams to the group ``address``, from ``source`` if that is given, are for us on ``dev``
+    (ip_check_mc_rcu): 224.0.0.1 always is (RFC 1112 4).
+    """
+    if address == ALL_HOSTS:
         return True
     state = dev.proto_priv.get("inet")
-    return isinstance(state, InDevice) and group in state.groups
+    group = state.groups.get(address) if isinstance(state, InDevice) else None
+    return group is not None and (source is None or group.wants(source))
 
 
 def add_address(
@@ -256,22 +261,31 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
     if event == NETDEV_UP:
         _device_up(inet, dev)
     elif event == NETDEV_DOWN:
-        for entry in inet.fib.entries():
-            if entry.dev is dev and entry.type != RTN_LOCAL:
-                inet.fib.remove(entry)
-        inet.fib.flush()  # routes in use may rest on the device being up
+        inet.fib.device_down(dev)
     elif event in (NETDEV_REGISTER, NETDEV_CHANGENAME):
         confs_of(inet).add_device(dev)
     elif event == NETDEV_UNREGISTER:
         inet.fib.remove_device(dev)
         confs_of(inet).remove_device(dev)
         dev.proto_priv.pop("inet", None)
-    elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR, NETDEV_CHANGE):
+    elif event == NETDEV_CHANGE:
+        carrier_changed(inet, dev)
+    elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR):
         inet.fib.flush()  # routes in use hold MTU, address, and whether it has ARP
+
+
+def carrier_changed(inet: InetNet, dev: NetDevice) -> None:
+    """The carrier of ``dev`` came or went, or its setting changed: whether routes over it are passed over
+    (RTNH_F_LINKDOWN, fib_sync_up).
+    """
+    state = in_device(dev)
+    ignored = not dev.carrier and (state.conf.ignore_routes_with_linkdown or state.all.ignore_routes_with_linkdown)
+    inet.fib.set_dead(dev, bool(ignored), single=True)
 
 
 def _device_up(inet: InetNet, dev: NetDevice) -> None:
     state = in_device(dev)
+    carrier_changed(inet, dev)
     if dev.flags & IFF_LOOPBACK and not state.addresses:
         add_address(inet, dev, LOOPBACK, 8)
         return

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.capability import Credentials
     from pysock.core.net import Net
+    from pysock.families.inet.igmp_sock import Membership
     from pysock.families.inet.route import Rtable
     from pysock.families.inet.v6part import V6Part
 
@@ -70,10 +71,14 @@ class InetSock(Sock):
         self.tos = self.cmsg_flags = self.min_ttl = self.mc_index = 0
         self.mc_ttl = 1
         self.mc_loop = self.mc_all = True
-        self.mc_list: list[tuple[bytes, int]] | None = None
+        self.mc_list: list[Membership] | None = None
         self.hdrincl = self.recverr = self.freebind = self.bind_address_no_port = self.user_bound = False
         self.pmtudisc = 1  # IP_PMTUDISC_WANT
         self.ip_options = b""
+
+    def reset_flows(self) -> None:
+        """An option that goes with every packet changed (sk_dst_reset): the next one is routed anew."""
+        self.dst = None
 
     def progress(self) -> int:
         """A number that grows whenever the peer proves that what we send arrives; see `Neighbour.hint_progress`."""

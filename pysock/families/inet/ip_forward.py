@@ -15,6 +15,7 @@ from __future__ import annotations
 from struct import Struct
 
 from pysock.core.clock import NSEC_PER_MSEC
+from pysock.core.netfilter import NF_INET_FORWARD, NFPROTO_IPV4
 from pysock.core.skb_copy import skb_share_check
 from pysock.core.skbuff import (
     CHECKSUM_COMPLETE,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from pysock.core.netdevice import NetDevice
+    from pysock.families.inet.fib_rules import Flow
     from pysock.families.inet.net import InetNet
     from pysock.families.inet.route import Rtable
 
@@ -70,9 +72,9 @@ class Forwarder:
     def _set_use_pmtu(self, value: bool) -> None:
         self.use_pmtu = value
 
-    def way(self, addresses: bytes, dev: NetDevice) -> tuple[Rtable, bool] | None:
+    def way(self, addresses: bytes, dev: NetDevice, flow: Flow | None = None) -> tuple[Rtable, bool] | None:
         """How a datagram between ``addresses`` (source and destination, 8 bytes) that came in on ``dev`` goes on; None
-        when the route failed since it was looked at.
+        when the route failed since it was looked at. What depends on its ``flow`` is not kept here.
         """
         fib = self.inet.fib
         if self.generation != fib.generation or len(self.ways) >= _WAYS_LIMIT:
@@ -82,12 +84,14 @@ class Forwarder:
         found = self.ways.get(key)
         if found is None:
             try:
-                rt = route.output(self.inet, addresses[4:])
+                rt = route.output(self.inet, addresses[4:], flow=flow)
             except OSError:
                 return None
             if rt.type != RTN_UNICAST:
                 return None
-            found = self.ways[key] = rt, self._should_redirect(rt, addresses[:4], dev)
+            found = rt, self._should_redirect(rt, addresses[:4], dev)
+            if flow is None:
+                self.ways[key] = found
         return found
 
     def _should_redirect(self, rt: Rtable, saddr: bytes, dev: NetDevice) -> bool:
@@ -96,7 +100,7 @@ class Forwarder:
             return False
         state = in_device(dev)
         source = self.inet.fib.lookup(saddr)
-        if source is None or source.dev is not dev or source.gateway is not None:
+        if source is None or not source.through(dev) or source.gateway is not None:
             return False  # the sender is not on this link
         if not (state.conf.send_redirects or state.all.send_redirects):
             return False
@@ -159,7 +163,8 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
         kfree_skb(skb, "IP_INHDR")
         return
     forwarder = inet.forwarder
-    way = forwarder.way(bytes(head[off + 12 : off + 20]), dev)
+    flow = None if inet.fib.plain else route.flow_in(skb, off)
+    way = forwarder.way(bytes(head[off + 12 : off + 20]), dev, flow)
     if way is None:
         unreachable(inet, skb, None)
         return
@@ -194,7 +199,7 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     if hh is None or cut:
         skb.head = b"".join(new)
         _move_headers(skb, off, 0, size)
-        _finish(inet, rt, skb, mtu, cut)
+        _finish(inet, rt, skb, mtu, cut, dev)
         return
     offset = len(hh)
     skb.head = b"".join((hh, *new))
@@ -227,9 +232,21 @@ def _segments_fit(skb: SkBuff, off: int, size: int, mtu: int) -> bool:
     return size + transport + skb.gso_size <= mtu
 
 
-def _finish(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool) -> None:
-    """A neighbour that is not known to be there, or a datagram that must be cut."""
+def _finish(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool, dev: NetDevice) -> None:
+    """Netfilter hooks to be asked, a neighbour that is not known to be there, or a datagram that must be cut."""
     skb.dev = rt.dev
+    if inet.nf is None or rt.inner is None:
+        _finish_accepted(inet, rt, skb, mtu, cut)
+        return
+
+    def accepted(skb: SkBuff) -> int:
+        _finish_accepted(inet, rt, skb, mtu, cut)
+        return 0
+
+    inet.nf.run(NFPROTO_IPV4, NF_INET_FORWARD, skb, dev, rt.dev, accepted)
+
+
+def _finish_accepted(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool) -> None:
     if not (cut and skb.gso_size):
         finish_output(inet, rt, skb, mtu)
         return

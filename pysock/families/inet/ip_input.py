@@ -9,17 +9,20 @@ raise: a bad datagram is counted where Linux counts it and freed.
 
 from __future__ import annotations
 
+from functools import partial
 from struct import Struct
 
+from pysock.core.netfilter import NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, NFPROTO_IPV4, netfilter_of
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import icmp, ip_forward
 from pysock.families.inet.devinet import in_device
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet.ip_reasm import reasm_of
-from pysock.families.inet.route import Rtable, input_type
+from pysock.families.inet.route import Rtable, flow_in, input_type
 from pysock.families.inet.udp import table_of
 from pysock.families.inet.udp_input import make_early
+from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.if_packet import PACKET_OTHERHOST
 from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
 
@@ -27,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet
 
 #: version+IHL, TOS | total length | identification | flags, TTL, protocol | checksum | addresses, and the ports behind
@@ -89,6 +93,35 @@ def make_ip_rcv(inet: InetNet) -> Callable[[SkBuff], None]:
     return ip_rcv
 
 
+def setup(inet: InetNet) -> None:
+    """Start to receive; while there are netfilter hooks, without the fast path."""
+    net = inet.net
+    fast = make_ip_rcv(inet)
+
+    def slow(skb: SkBuff) -> None:
+        if skb.pkt_type == PACKET_OTHERHOST:
+            _not_ours(skb)
+            return
+        inet.mibs.ip.InReceives += 1
+        _rcv_slow(inet, skb)
+
+    def hooks_changed(active: bool) -> None:
+        inet.nf = netfilter_of(net) if active else None
+        old, new = (fast, slow) if active else (slow, fast)
+        handlers = net.ptype_base[ETH_P_IP]
+        net.ptype_base[ETH_P_IP] = tuple(new if handler is old else handler for handler in handlers)
+        inet.fib.flush()  # every route is made anew, as a detour or not
+
+    net.ptype_base[ETH_P_IP] = (*net.ptype_base.get(ETH_P_IP, ()), fast)
+    netfilter_of(net).watch(NFPROTO_IPV4, hooks_changed)
+
+
+def dev_in(skb: SkBuff) -> NetDevice:
+    """Where a received packet came in."""
+    assert skb.dev is not None
+    return skb.dev
+
+
 def _not_ours(skb: SkBuff) -> None:
     """A frame for another station, which a promiscuous device or a hub let through."""
     assert skb.dev is not None
@@ -137,7 +170,17 @@ def _rcv_slow(inet: InetNet, skb: SkBuff) -> None:
     if length < skb.len:
         pskb_trim(skb, length)  # link-layer padding
     skb.network_header = off
-    _route_input(inet, skb, off, header_len)
+    if inet.nf is None:
+        _route_input(inet, skb, off, header_len)
+    else:
+        inet.nf.run(NFPROTO_IPV4, NF_INET_PRE_ROUTING, skb, dev_in(skb), None, partial(_pre_routed, inet))
+
+
+def _pre_routed(inet: InetNet, skb: SkBuff) -> int:
+    """All hooks accepted; one may have moved the header."""
+    off = skb.network_header = skb.data
+    _route_input(inet, skb, off, (skb.head[off] & 15) * 4)
+    return 0
 
 
 def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
@@ -151,7 +194,8 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
     else:
         if ip_forward.forward_known(inet, skb, off, header_len):
             return
-        kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev)
+        flow = None if inet.fib.plain else flow_in(skb, off)
+        kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev, flow)
     if kind in (RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST):
         if kind == RTN_BROADCAST:
             inet.mibs.ipext.InBcastPkts += 1
@@ -168,16 +212,29 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
 
 
 def _local_deliver(inet: InetNet, skb: SkBuff, off: int, header_len: int, kind: int) -> None:
-    """ip_local_deliver(): raw sockets get copies, then the transport gets the datagram."""
-    mibs = inet.mibs.ip
+    """ip_local_deliver(): fragments wait for the others, then it is whole."""
     head = skb.head
     if head[off + 6] & 0x3F or head[off + 7]:
         whole = reasm_of(inet).defrag(skb)
         if whole is None:
             return
         skb = whole
-        head = skb.head
         off = skb.data
+    if inet.nf is None:
+        _deliver(inet, skb, off, header_len, kind)
+        return
+
+    def accepted(skb: SkBuff) -> int:
+        _deliver(inet, skb, skb.data, (skb.head[skb.data] & 15) * 4, kind)
+        return 0
+
+    inet.nf.run(NFPROTO_IPV4, NF_INET_LOCAL_IN, skb, dev_in(skb), None, accepted)
+
+
+def _deliver(inet: InetNet, skb: SkBuff, off: int, header_len: int, kind: int) -> None:
+    """Raw sockets get copies, then the transport gets the datagram (ip_local_deliver_finish)."""
+    mibs = inet.mibs.ip
+    head = skb.head
     protocol = head[off + 9]
     skb.data = skb.transport_header = off + header_len
     skb.len -= header_len

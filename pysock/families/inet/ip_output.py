@@ -18,8 +18,10 @@ from struct import Struct
 from pysock.core.dev import netif_rx
 from pysock.core.dev_xmit import NET_XMIT_CN
 from pysock.core.errors import err
+from pysock.core.netfilter import NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, NFPROTO_IPV4
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb, finished_skb, skb_push_data
+from pysock.core.sock_ext import NO_PACING_LIMIT
 from pysock.families.inet import route
 from pysock.families.inet.addr import is_multicast
 from pysock.families.inet.devinet import is_member
@@ -32,6 +34,7 @@ from pysock.uapi.if_packet import PACKET_LOOPBACK
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.mibs import IpMib
+    from pysock.core.sock import Sock
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet
 
@@ -54,16 +57,26 @@ def build_header_template(
 
 def rebuild_route(sk: InetSock) -> Rtable:
     """Route a connected socket anew and recompute its header template (inet_sk_rebuild_header)."""
-    rt = route.output(sk.inet, sk.daddr, sk.saddr, sk.bound_dev_if)
-    use_route(sk, rt)
+    rt = route.output_for(sk, sk.daddr, sk.saddr, sk.bound_dev_if)
+    return use_route(sk, rt)
+
+
+def use_route(sk: InetSock, rt: Rtable) -> Rtable:
+    """Send a connected socket's packets over ``rt`` from now on; by a detour, which it returns then, if they are not
+    like everybody's.
+    """
+    if rt.inner is None and needs_detour(sk):
+        rt = route.detour(rt)
+    sk.dst = rt
+    ttl = sk.ttl if sk.ttl >= 0 else rt.hoplimit or sk.inet.default_ttl
+    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk, rt), sk.saddr, sk.daddr)
     return rt
 
 
-def use_route(sk: InetSock, rt: Rtable) -> None:
-    """Send a connected socket's packets over ``rt`` from now on."""
-    sk.dst = rt
-    ttl = sk.ttl if sk.ttl >= 0 else sk.inet.default_ttl
-    sk.ip_header = build_header_template(sk.protocol, sk.tos, ttl, df_of(sk, rt), sk.saddr, sk.daddr)
+def needs_detour(sk: Sock) -> bool:
+    """Whether options of ``sk`` must go with its packets: SO_PRIORITY, SO_MARK, SO_MAX_PACING_RATE."""
+    ext = sk.ext
+    return bool(sk.priority or sk.mark) or (ext is not None and ext.pacing_rate != NO_PACING_LIMIT)
 
 
 def xmit_segment(
@@ -96,7 +109,7 @@ def xmit_segment(
         neigh = rt.neigh
         if neigh is not None:
             neigh.hint_progress(id(sk), sk.progress())
-        return finish_output(inet, rt, skb, socket_mtu(sk, rt))
+        return local_out(inet, rt, skb, socket_mtu(sk, rt), sk)
     # neigh_hh_output() in the same step: one concatenation instead of two.
     offset = len(hh)
     skb = finished_skb(
@@ -116,10 +129,50 @@ def put_header(skb: SkBuff, rt: Rtable, header: bytes) -> None:
     skb.dev = rt.dev
 
 
+def local_out(
+    inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int = 0, sk: Sock | None = None, loop: bool = True
+) -> int:
+    """Send a packet of our own, its data at a finished IP header, the long way (ip_local_out, ip_output): LOCAL_OUT,
+    our own copy of a multicast unless ``loop`` is False, `finish_output`. Answers as that, or -EPERM from a hook.
+    """
+    if rt.inner is not None:
+        if sk is not None:
+            stamp(sk, skb)
+        if inet.nf is not None:
+            return inet.nf.run(
+                NFPROTO_IPV4, NF_INET_LOCAL_OUT, skb, None, rt.dev, lambda skb: _output(inet, rt, skb, mtu, loop), sk
+            )
+    return _output(inet, rt, skb, mtu, loop)
+
+
+def stamp(sk: Sock, skb: SkBuff) -> None:
+    """Give a packet what `needs_detour` speaks of, for the queueing disciplines and the hooks."""
+    if sk.priority:
+        skb.priority = sk.priority
+    if sk.mark:
+        skb.mark = sk.mark
+    skb.sk = sk
+
+
+def _output(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, loop: bool) -> int:
+    if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, skb, 0, loop):
+        consume_skb(skb)
+        return 0
+    return finish_output(inet, rt, skb, mtu)
+
+
 def finish_output(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int = 0) -> int:
     """Send ``skb``, its data at a finished IP header, over ``rt``, in fragments if it is longer than ``mtu`` (0: the
     route's) (ip_finish_output). Takes the reference. 0, or what `NetDevice.queue_xmit` says, or -EMSGSIZE with DF.
     """
+    inner = rt.inner
+    if inner is not None:
+        if inet.nf is not None:
+            return inet.nf.run(
+                NFPROTO_IPV4, NF_INET_POST_ROUTING, skb, None, rt.dev,
+                lambda skb: finish_output(inet, inner, skb, mtu), skb.sk,
+            )  # fmt: skip
+        rt = inner
     mtu = mtu or rt.mtu
     if skb.len > mtu and not skb.gso_size:
         return fragment(inet, rt, skb, mtu)
@@ -154,7 +207,7 @@ def send_datagram(
         consume_skb(payload)
         return -errno.EMSGSIZE
     if ttl is None:
-        ttl = 1 if is_multicast(rt.daddr) else inet.default_ttl
+        ttl = 1 if is_multicast(rt.daddr) else rt.hoplimit or inet.default_ttl
     if ident is None:
         ident = inet.ids.getrandbits(16)
     first, middle, addresses, total = build_header_template(protocol, tos, ttl, frag, rt.saddr, rt.daddr)
@@ -170,10 +223,7 @@ def send_packet(inet: InetNet, rt: Rtable, header: bytes, payload: SkBuff, loop:
     hh = rt.hh
     if hh is None or length > (mtu or rt.mtu):
         put_header(payload, rt, header)
-        if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, payload, 0, loop):
-            consume_skb(payload)
-            return 0
-        return _result(mibs, finish_output(inet, rt, payload, mtu))
+        return _result(mibs, local_out(inet, rt, payload, mtu, payload.sk, loop))
     offset = len(hh)
     payload.head = hh + header + payload.head
     payload.len = length + offset

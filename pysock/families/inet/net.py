@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pysock.core.neighbour_table import NeighTable
     from pysock.core.net import Net
+    from pysock.core.netfilter import Netfilter
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.ip_forward import Forwarder
     from pysock.families.inet.protosw import ProtocolSwitch
@@ -35,7 +36,8 @@ class InetNet:
     ``protos`` maps a protocol number to the function that takes its datagrams (data at the transport header),
     ``errors`` to the one that hears of ICMP errors about them. ``raw_deliver`` gives copies to raw sockets, None
     while there are none. ``early_demux`` finds the socket of an incoming segment before routing (tcp_early_demux):
-    the 12 bytes of addresses and ports as on the wire -> its Sock. ``arp`` are the neighbours.
+    the 12 bytes of addresses and ports as on the wire -> its Sock. ``arp`` are the neighbours. ``nf`` are the netfilter
+    hooks, None while IPv4 has none.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class InetNet:
         "local_port_range",
         "mibs",
         "net",
+        "nf",
         "nonlocal_bind",
         "protos",
         "protosw",
@@ -71,6 +74,7 @@ class InetNet:
         self.errors: dict[int, ErrorHandler] = {}
         self.early_demux: dict[bytes, Any] = {}
         self.raw_deliver: Callable[[SkBuff, int], bool] | None = None
+        self.nf: Netfilter | None = None
         self.ids = net.kernel.random("ip.id")
         self.default_ttl = 64
         self.forwarding = False

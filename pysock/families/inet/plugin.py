@@ -5,13 +5,26 @@ from __future__ import annotations
 import pluggy
 
 from pysock.core.capability import CAP_NET_RAW
-from pysock.families.inet import af_inet, arp, devinet, icmp, ip_forward, ip_reasm, nexthop, ping, raw, udp, udplite
-from pysock.families.inet.ip_input import make_ip_rcv
+from pysock.families.inet import (
+    af_inet,
+    arp,
+    devinet,
+    fib_rules,
+    icmp,
+    igmp,
+    ip_forward,
+    ip_input,
+    ip_reasm,
+    nexthop,
+    ping,
+    raw,
+    udp,
+    udplite,
+)
 from pysock.families.inet.protosw import ProtocolSwitch, ProtoswEntry
 from pysock.families.inet.tcp import ipv4 as tcp
 from pysock.families.inet.tcp.proto import TCP_PROT
 from pysock.families.inet.tcp.sock import TcpSock
-from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE
 from pysock.uapi.socket import AF_INET, SOCK_DGRAM, SOCK_RAW, SOCK_STREAM
 
@@ -57,6 +70,8 @@ def pysock_net_init(net: Net) -> None:
     arp.setup(inet)
     icmp.setup(inet)
     ip_reasm.setup(inet)
+    fib_rules.setup(inet)
+    igmp.setup(inet)
     nexthop.setup(inet)
     ip_forward.setup(inet)
     udp.setup(inet)
@@ -64,4 +79,4 @@ def pysock_net_init(net: Net) -> None:
     ping.setup(inet)
     raw.setup(inet)
     tcp.setup(inet)
-    net.ptype_base[ETH_P_IP] = (*net.ptype_base.get(ETH_P_IP, ()), make_ip_rcv(inet))
+    ip_input.setup(inet)

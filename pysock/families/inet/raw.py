@@ -15,7 +15,7 @@ from pysock.core.errors import err
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import SkBuff
 from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
-from pysock.families.inet import ip_cmsg, ip_error
+from pysock.families.inet import igmp_sock, ip_cmsg, ip_error
 from pysock.families.inet.addr import ANY, host_text, is_multicast
 from pysock.families.inet.datagram import DatagramProto, DatagramSock, queue_rcv, wait_for_room
 from pysock.families.inet.icmp_rate import icmp_of
@@ -54,7 +54,7 @@ class RawSock(DatagramSock):
             self.daddr in (ANY, saddr)
             and self.rcv_saddr in (ANY, daddr)
             and (not self.bound_dev_if or not ifindex or self.bound_dev_if == ifindex)
-            and (not is_multicast(daddr) or self.mc_all or (daddr, ifindex) in (self.mc_list or ()))
+            and (not is_multicast(daddr) or igmp_sock.wants(self, daddr, saddr, ifindex))
         )
 
 

@@ -41,24 +41,24 @@ def route_datagram(sk: DatagramSock, msg: MsgHdr | None) -> tuple[route.Rtable, 
         raise err(errno.EDESTADDRREQ)
     if msg is not None and msg.control:
         ip_cmsg.parse_send(msg.control, params)
-    ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
+    ttl = sk.ttl
     if is_multicast(daddr):
         params.oif = params.oif or sk.mc_index
         if params.saddr == ANY:
             params.saddr = sk.mc_addr
         ttl = sk.mc_ttl
-    if params.ttl < 0:
-        params.ttl = ttl
     if params.tos < 0:
         params.tos = sk.tos
     try:
-        rt = route.output(inet, daddr, params.saddr, params.oif)
+        rt = route.output_for(sk, daddr, params.saddr, params.oif, tos=params.tos)
     except OSError as exc:
         if exc.errno == errno.ENETUNREACH:
             inet.mibs.ip.OutNoRoutes += 1
         raise
     if rt.type == RTN_BROADCAST and not sk.flags & SOCK_BROADCAST:
         raise err(errno.EACCES)
+    if params.ttl < 0:
+        params.ttl = ttl if ttl >= 0 else rt.hoplimit or inet.default_ttl
     return rt, params
 
 

@@ -10,7 +10,7 @@ import errno
 
 from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.errors import err
-from pysock.families.inet import igmp, ip_error, route
+from pysock.families.inet import igmp_sock, ip_error, route
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.datagram import DatagramSock
 from pysock.families.inet.inet_sock import (
@@ -21,9 +21,7 @@ from pysock.families.inet.inet_sock import (
     InetSock,
 )
 from pysock.uapi.in_ import (
-    IP_ADD_MEMBERSHIP,
     IP_BIND_ADDRESS_NO_PORT,
-    IP_DROP_MEMBERSHIP,
     IP_FREEBIND,
     IP_HDRINCL,
     IP_MINTTL,
@@ -217,7 +215,7 @@ def _set_multicast_if(sk: InetSock, value: bytes) -> None:
     if not isinstance(sk, DatagramSock):
         raise err(errno.EINVAL)
     if len(value) >= 8:
-        _, address, ifindex = igmp.parse_mreq(value)
+        _, address, ifindex = igmp_sock.parse_mreq(value)
     elif len(value) >= 4:
         address, ifindex = value[:4], 0
     else:
@@ -226,7 +224,7 @@ def _set_multicast_if(sk: InetSock, value: bytes) -> None:
         if address == ANY:
             sk.mc_index, sk.mc_addr = 0, ANY
             return
-        dev = igmp.device_with(sk.inet, address)
+        dev = igmp_sock.device_with(sk.inet, address)
     else:
         dev = sk.inet.net.dev_by_index.get(ifindex)
     if dev is None:
@@ -234,18 +232,6 @@ def _set_multicast_if(sk: InetSock, value: bytes) -> None:
     if sk.bound_dev_if and sk.bound_dev_if != dev.ifindex:
         raise err(errno.EINVAL)
     sk.mc_index, sk.mc_addr = dev.ifindex, address
-
-
-def _add_membership(sk: InetSock, value: bytes) -> None:
-    if sk.type == SOCK_STREAM:
-        raise err(errno.EPROTO)
-    igmp.join(sk, *igmp.parse_mreq(value))
-
-
-def _drop_membership(sk: InetSock, value: bytes) -> None:
-    if sk.type == SOCK_STREAM:
-        raise err(errno.EPROTO)
-    igmp.leave(sk, *igmp.parse_mreq(value))
 
 
 def _set_options(sk: InetSock, value: bytes) -> None:
@@ -261,7 +247,7 @@ def route_of(sk: InetSock) -> route.Rtable:
         raise err(errno.ENOTCONN)
     if sk.dst is None or sk.dst.generation != sk.inet.fib.generation:
         try:
-            sk.dst = route.output(sk.inet, sk.daddr, sk.saddr, sk.bound_dev_if)
+            sk.dst = route.output_for(sk, sk.daddr, sk.saddr, sk.bound_dev_if)
         except OSError as exc:
             raise err(errno.ENOTCONN) from exc
     return sk.dst
@@ -277,9 +263,8 @@ _SETTERS: Final[dict[int, Callable[[InetSock, bytes], None]]] = {
     IP_TRANSPARENT: _set_transparent,
     IP_MULTICAST_TTL: _set_multicast_ttl,
     IP_MULTICAST_IF: _set_multicast_if,
-    IP_ADD_MEMBERSHIP: _add_membership,
-    IP_DROP_MEMBERSHIP: _drop_membership,
     IP_OPTIONS: _set_options,
+    **igmp_sock.OPTIONS,
 }
 
 

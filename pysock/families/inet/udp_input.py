@@ -18,7 +18,7 @@ from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
 from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
 from pysock.core.sock import WAKE_READABLE
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
-from pysock.families.inet import icmp, ip_error, reuseport
+from pysock.families.inet import icmp, igmp_sock, ip_error, reuseport
 from pysock.families.inet.addr import host_text, is_multicast
 from pysock.families.inet.datagram import enqueue, passes
 from pysock.families.inet.devinet import is_member
@@ -163,7 +163,9 @@ def _deliver_many(table: UdpTable, skb: SkBuff, key: bytes) -> None:
     daddr = key[4:8]
     takers = table.listeners(key, dev.ifindex)
     if is_multicast(daddr):
-        takers = [sk for sk in takers if wants(sk, daddr, dev.ifindex)] if is_member(dev, daddr) else []
+        saddr = key[:4]
+        member = is_member(dev, daddr, saddr)
+        takers = [sk for sk in takers if igmp_sock.wants(sk, daddr, saddr, dev.ifindex)] if member else []
     if not takers:
         table.mib.IgnoredMulti += 1
         kfree_skb(skb, "IP_MULTICAST")
@@ -171,12 +173,6 @@ def _deliver_many(table: UdpTable, skb: SkBuff, key: bytes) -> None:
     for sk in takers[1:]:
         _queue(table, sk, skb_clone(skb))
     _queue(table, takers[0], skb)
-
-
-def wants(sk: UdpSock, group: bytes, ifindex: int) -> bool:
-    """Whether ``sk`` joined ``group`` there, or takes every group of the host by IP_MULTICAST_ALL (ip_mc_sf_allow)."""
-    joined = sk.mc_list
-    return (joined is not None and (group, ifindex) in joined) or sk.mc_all
 
 
 class ErrorInput:

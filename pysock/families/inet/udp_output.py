@@ -25,7 +25,7 @@ from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
 from pysock.families.inet.ip_fragment import df_of, may_fragment, socket_mtu
-from pysock.families.inet.ip_output import build_header_template, finish_output, loop_back
+from pysock.families.inet.ip_output import build_header_template, local_out, loop_back
 from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_ZEROCOPY
@@ -174,7 +174,8 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         special = True
         if rt.gateway is not None:
             raise err(errno.ENETUNREACH)
-    if not (special or sk.cork or sk.shutdown or rt.type in (RTN_BROADCAST, RTN_MULTICAST)) and flow[4][0]:
+    special = special or rt.inner is not None or rt.type in (RTN_BROADCAST, RTN_MULTICAST)
+    if not (special or sk.cork or sk.shutdown) and flow[4][0]:
         if len(sk.flows) >= _FLOW_LIMIT:
             sk.flows.clear()
         sk.flows[name] = flow
@@ -191,16 +192,18 @@ def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams)
             saddr = sk.mc_addr
         ttl = sk.mc_ttl
     else:
-        ttl = sk.ttl if sk.ttl >= 0 else inet.default_ttl
+        ttl = sk.ttl
+    tos = params.tos if params.tos >= 0 else sk.tos
     try:
-        rt = route.output(inet, daddr, saddr, oif)
+        rt = route.output_for(sk, daddr, saddr, oif, dport, tos)
     except OSError as exc:
         if exc.errno == errno.ENETUNREACH:
             inet.mibs.ip.OutNoRoutes += 1
         raise
     if params.ttl >= 0:
         ttl = params.ttl
-    tos = params.tos if params.tos >= 0 else sk.tos
+    elif ttl < 0:
+        ttl = rt.hoplimit or inet.default_ttl
     first, middle, addresses, ip_sum = build_header_template(sk.protocol, tos, ttl, df_of(sk, rt), rt.saddr, rt.daddr)
     names = addresses + sk.sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
     # The pseudo header (RFC 768) less the payload's length; UDP's own 8 bytes are in.
@@ -248,7 +251,8 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     if sk.mark:
         skb.mark = sk.mark
     if not rt.loopback:
-        if rt.type in (RTN_BROADCAST, RTN_MULTICAST) and not loop_back(rt, skb, offset, sk.mc_loop):
+        many = rt.type in (RTN_BROADCAST, RTN_MULTICAST)
+        if direct and many and not loop_back(rt, skb, offset, sk.mc_loop):
             sk.table.mib.OutDatagrams += 1
             consume_skb(skb)
             return
@@ -256,7 +260,7 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     if sk.flags & SOCK_TX_TSTAMP:
         tx_timestamp.sent(sk, bytes(skb.head), data)
     sk.table.ip_mib.OutRequests += 1
-    result = rt.xmit(skb) if direct else finish_output(sk.inet, rt, skb, socket_mtu(sk, rt))
+    result = rt.xmit(skb) if direct else local_out(sk.inet, rt, skb, socket_mtu(sk, rt), sk, sk.mc_loop)
     if result:
         _count_failure(sk, result)
     else:

@@ -21,6 +21,7 @@ from pysock.core.netdev_events import (
     NETDEV_CHANGEMTU,
     NETDEV_CHANGENAME,
     NETDEV_DOWN,
+    NETDEV_NOTIFY_PEERS,
     NETDEV_REGISTER,
     NETDEV_UNREGISTER,
     NETDEV_UP,
@@ -53,7 +54,7 @@ from pysock.families.inet6.devconf import (
 )
 from pysock.families.inet6.fib6 import METRIC_ADDRCONF, RTPROT_KERNEL, Fib6Entry
 from pysock.families.inet6.net import Inet6Net
-from pysock.uapi.if_ import IFF_LOOPBACK, IFF_NOARP, IFF_UP
+from pysock.uapi.if_ import IFF_LOOPBACK, IFF_NOARP, IFF_SLAVE, IFF_UP
 from pysock.uapi.in6 import IPV6_MIN_MTU
 
 TYPE_CHECKING = False
@@ -128,6 +129,10 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
         _mtu_changed(inet6, dev)
     elif event == NETDEV_CHANGEADDR:
         inet6.fib6.flush()  # routes in use hold it
+    elif event == NETDEV_NOTIFY_PEERS:
+        from pysock.families.inet6 import ndisc
+
+        ndisc.announce(inet6, dev)
     elif event == NETDEV_CHANGENAME and idev_of(dev) is not None:
         _register_conf(inet6, dev)
 
@@ -178,6 +183,8 @@ def device_up(inet6: Inet6Net, dev: NetDevice) -> None:
     idev = idev_of(dev)
     if idev is None or idev.conf.disable_ipv6 or not dev.flags & IFF_UP or not dev.carrier:
         return
+    if dev.flags & IFF_SLAVE:
+        return  # its bond speaks IPv6
     if dev.flags & IFF_LOOPBACK:
         if address_on(dev, LOOPBACK6) is None:
             add_address(inet6, dev, LOOPBACK6, 128, IFA_F_PERMANENT)

@@ -47,6 +47,7 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
         mibs.InAddrErrors += 1
         kfree_skb(skb, "IP_INADDRERRORS")
         return
+    came_in = skb.dev
     size = skb.len + skb.data - skb.network_header
     if size > rt.mtu and not skb.gso_size:
         icmp6.send(inet6, skb, PKT_TOOBIG, 0, rt.mtu)
@@ -59,4 +60,4 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
     assert isinstance(skb.head, bytearray)
     skb.head[skb.network_header + 7] = hop_limit - 1
     mibs.OutForwDatagrams += 1
-    ip6_output.finish(inet6, rt, b"", skb, ip6_output.HEADER_LEN)
+    ip6_output.finish(inet6, rt, b"", skb, ip6_output.HEADER_LEN, came_in=came_in)

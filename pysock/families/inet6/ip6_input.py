@@ -11,14 +11,16 @@ RFC wants one, and freed.
 
 from __future__ import annotations
 
+from pysock.core.netfilter import NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, NFPROTO_IPV6, netfilter_of
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
-from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb
+from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb, skb_pull, skb_push
 from pysock.families.inet.fib import RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet6 import exthdrs, icmp6
 from pysock.families.inet6.addr import ANY6, LOOPBACK6, SCOPE_NODELOCAL, is_linklocal
 from pysock.families.inet6.devconf import find_address, idev_of, is_member
 from pysock.families.inet6.route import Rt6, input_type
 from pysock.uapi.if_ import IFF_LOOPBACK
+from pysock.uapi.if_ether import ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_LOOPBACK, PACKET_OTHERHOST
 from pysock.uapi.in_ import IPPROTO_HOPOPTS, IPPROTO_NONE
 from pysock.wire.icmpv6 import DEST_UNREACH, NOROUTE, PARAMPROB
@@ -27,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pysock.core.netfilter import Netfilter
     from pysock.families.inet6.net import Inet6Net
 
 IPPROTO_TCP = 6
@@ -79,6 +82,26 @@ def make_ip6_rcv(inet6: Inet6Net) -> Callable[[SkBuff], None]:
     return ip6_rcv
 
 
+def setup(inet6: Inet6Net) -> None:
+    """Start to receive; while there are netfilter hooks, without the fast path."""
+    net = inet6.net
+    fast = make_ip6_rcv(inet6)
+
+    def slow(skb: SkBuff) -> None:
+        inet6.mibs.ip6.InReceives += 1
+        _rcv_slow(inet6, skb)
+
+    def hooks_changed(active: bool) -> None:
+        inet6.nf = netfilter_of(net) if active else None
+        old, new = (fast, slow) if active else (slow, fast)
+        handlers = net.ptype_base[ETH_P_IPV6]
+        net.ptype_base[ETH_P_IPV6] = tuple(new if handler is old else handler for handler in handlers)
+        inet6.fib6.flush()  # every route is made anew, as a detour or not
+
+    net.ptype_base[ETH_P_IPV6] = (*net.ptype_base.get(ETH_P_IPV6, ()), fast)
+    netfilter_of(net).watch(NFPROTO_IPV6, hooks_changed)
+
+
 def _rcv_slow(inet6: Inet6Net, skb: SkBuff) -> None:
     """Every packet in full (ip6_rcv_core)."""
     mibs = inet6.mibs.ip6
@@ -120,7 +143,30 @@ def _rcv_slow(inet6: Inet6Net, skb: SkBuff) -> None:
         if found is None:
             return
         nexthdr, nhoff = found
-    _route_input(inet6, skb, header[8:24], header[24:40], nexthdr, nhoff)
+    if inet6.nf is None:
+        _route_input(inet6, skb, header[8:24], header[24:40], nexthdr, nhoff)
+        return
+
+    def accepted(skb: SkBuff) -> None:
+        addresses = bytes(skb.head[skb.network_header + 8 : skb.network_header + 40])
+        _route_input(inet6, skb, addresses[:16], addresses[16:], nexthdr, nhoff)
+
+    _ask(inet6.nf, NF_INET_PRE_ROUTING, skb, accepted)
+
+
+def _ask(nf: Netfilter, point: int, skb: SkBuff, accepted: Callable[[SkBuff], None]) -> None:
+    """Show the packet to the hooks with its data at the IPv6 header, and go on as far behind it as we are."""
+    size = skb.data - skb.network_header
+    skb_push(skb, size)
+
+    def pull(skb: SkBuff) -> int:
+        skb.network_header = skb.data
+        skb_pull(skb, size)
+        skb.transport_header = skb.data
+        accepted(skb)
+        return 0
+
+    nf.run(NFPROTO_IPV6, point, skb, skb.dev, None, pull)
 
 
 def _sane_addresses(saddr: bytes, daddr: bytes, dev_flags: int, pkt_type: int) -> bool:
@@ -145,11 +191,11 @@ def _route_input(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, nexth
     rt = skb.dst
     kind = rt.type if isinstance(rt, Rt6) else input_type(inet6, saddr, daddr, dev)
     if kind == RTN_LOCAL:
-        deliver(inet6, skb, nexthdr, nhoff)
+        _local_in(inet6, skb, nexthdr, nhoff)
     elif kind == RTN_MULTICAST:
         mibs.InMcastPkts += 1
         if is_member(dev, daddr):
-            deliver(inet6, skb, nexthdr, nhoff)
+            _local_in(inet6, skb, nexthdr, nhoff)
         else:
             kfree_skb(skb, "IP_INADDRERRORS")
     elif kind == RTN_UNICAST:
@@ -167,6 +213,14 @@ def _route_input(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, nexth
             mibs.InNoRoutes += 1
         icmp6.send(inet6, skb, DEST_UNREACH, NOROUTE, 0)
         kfree_skb(skb, "IP_INNOROUTES")
+
+
+def _local_in(inet6: Inet6Net, skb: SkBuff, nexthdr: int, nhoff: int) -> None:
+    """ip6_input()."""
+    if inet6.nf is None:
+        deliver(inet6, skb, nexthdr, nhoff)
+    else:
+        _ask(inet6.nf, NF_INET_LOCAL_IN, skb, lambda skb: deliver(inet6, skb, nexthdr, nhoff))
 
 
 def deliver(inet6: Inet6Net, skb: SkBuff, nexthdr: int, nhoff: int) -> None:

@@ -19,6 +19,7 @@ from struct import Struct
 
 from pysock.core.dev import netif_rx
 from pysock.core.dev_xmit import NET_XMIT_CN
+from pysock.core.netfilter import NF_INET_FORWARD, NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, NFPROTO_IPV6
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import (
     CHECKSUM_NONE,
@@ -29,6 +30,8 @@ from pysock.core.skbuff import (
     skb_release_data,
 )
 from pysock.families.inet.fib import RTN_MULTICAST
+from pysock.families.inet.ip_output import needs_detour, stamp
+from pysock.families.inet.route import detour
 from pysock.families.inet.v6part import V6Part
 from pysock.families.inet6 import route
 from pysock.families.inet6.addr import SCOPE_NODELOCAL
@@ -40,7 +43,9 @@ from pysock.uapi.in_ import IPPROTO_DSTOPTS, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.netdevice import NetDevice
     from pysock.families.inet.inet_sock import InetSock
+    from pysock.families.inet.route import Rtable
     from pysock.families.inet6.net import Inet6Net
 
 #: version, traffic class and flow label | payload length | next header, hop limit, addresses
@@ -82,6 +87,8 @@ def rebuild_route(sk: InetSock) -> Rt6:
     part = sk.pinet6
     assert isinstance(part, FlowPart)
     rt = route.output(part.inet6, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
+    if rt.inner is None and needs_detour(sk):
+        rt = detour(rt)
     sk.dst = rt
     hop_limit = part.hop_limit if part.hop_limit >= 0 else rt.hop_limit
     part.ip6_header = build_header_template(
@@ -111,7 +118,7 @@ def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
     inet6.mibs.ip6.OutRequests += 1
     if hh is None or (length + HEADER_LEN > rt.mtu and not skb.gso_size):
         assert isinstance(rt, Rt6)
-        return _queue_xmit_slow(inet6, rt, skb, _pack(first, min(length, MAX_PAYLOAD), rest))
+        return _queue_xmit_slow(sk, rt, skb, _pack(first, length if length <= MAX_PAYLOAD else 0, rest))
     # neigh_hh_output() in the same step: one concatenation instead of two.
     skb.head = hh + _pack(first, length if length <= MAX_PAYLOAD else 0, rest) + skb.head
     offset = len(hh)
@@ -124,8 +131,13 @@ def queue_xmit(sk: InetSock, skb: SkBuff) -> int:
     return rt.xmit(skb)
 
 
-def _queue_xmit_slow(inet6: Inet6Net, rt: Rt6, skb: SkBuff, header: bytes) -> int:
-    """A next hop that is not resolved, or a packet that does not fit (its sender lowers the MSS)."""
+def _queue_xmit_slow(sk: InetSock, rt: Rt6, skb: SkBuff, header: bytes) -> int:
+    """A detour, a next hop that is not resolved, or a packet that does not fit (its sender lowers the MSS)."""
+    part = sk.pinet6
+    assert isinstance(part, FlowPart)
+    inet6 = part.inet6
+    if rt.inner is not None:
+        stamp(sk, skb)
     if skb.len + HEADER_LEN > rt.mtu and not skb.gso_size:
         inet6.mibs.ip6.FragFails += 1
         consume_skb(skb)
@@ -224,11 +236,19 @@ def send_packet(inet6: Inet6Net, rt: Rt6, packet: SkBuff, loop: bool = True) -> 
     return finish(inet6, rt, b"", packet, HEADER_LEN, loop)
 
 
-def finish(inet6: Inet6Net, rt: Rt6, header: bytes, payload: SkBuff, transport: int, loop: bool = True) -> int:
-    """Put ``header`` in front of ``payload`` and give the packet to the next hop (ip6_finish_output2). ``transport`` is
-    the offset of the transport header in the packet. 0, or a negative errno.
+def finish(
+    inet6: Inet6Net,
+    rt: Rt6,
+    header: bytes,
+    payload: SkBuff,
+    transport: int,
+    loop: bool = True,
+    came_in: NetDevice | None = None,
+) -> int:
+    """Put ``header`` in front of ``payload`` and give the packet to the next hop (ip6_finish_output2), past the
+    netfilter hooks. ``transport`` is the offset of the transport header in the packet, ``came_in`` where one came in
+    that is forwarded. 0, or a negative errno.
     """
-    mibs = inet6.mibs.ip6
     if payload.shinfo is not None:
         skb_release_data(payload)
     payload.head = header + payload.head[payload.data :] if payload.data else header + payload.head
@@ -241,6 +261,34 @@ def finish(inet6: Inet6Net, rt: Rt6, header: bytes, payload: SkBuff, transport: 
     payload.transport_header = transport
     payload.protocol = ETH_P_IPV6
     payload.dev = rt.dev
+    if rt.inner is None:
+        return _finish_accepted(inet6, rt, payload, loop)
+    return _long_way(inet6, rt, rt.inner, payload, loop, came_in)
+
+
+def _long_way(
+    inet6: Inet6Net, rt: Rt6, inner: Rtable, skb: SkBuff, loop: bool, came_in: NetDevice | None
+) -> int:
+    """Over a detour: LOCAL_OUT or FORWARD, then POST_ROUTING, then ``inner``. Hooks see fragments, not what was cut."""
+    assert isinstance(inner, Rt6)
+
+    def accepted(skb: SkBuff) -> int:
+        return _finish_accepted(inet6, inner, skb, loop)
+
+    nf = inet6.nf
+    if nf is None:
+        return accepted(skb)
+
+    def routed(skb: SkBuff) -> int:
+        return nf.run(NFPROTO_IPV6, NF_INET_POST_ROUTING, skb, None, rt.dev, accepted, skb.sk)
+
+    point = NF_INET_LOCAL_OUT if came_in is None else NF_INET_FORWARD
+    return nf.run(NFPROTO_IPV6, point, skb, came_in, rt.dev, routed, skb.sk)
+
+
+def _finish_accepted(inet6: Inet6Net, rt: Rt6, payload: SkBuff, loop: bool) -> int:
+    """``payload`` is a finished packet at its IPv6 header."""
+    mibs = inet6.mibs.ip6
     if rt.type == RTN_MULTICAST:
         mibs.OutMcastPkts += 1
         if not loop_back(rt, payload, loop):
@@ -257,7 +305,7 @@ def finish(inet6: Inet6Net, rt: Rt6, header: bytes, payload: SkBuff, transport: 
         payload.len += offset
         payload.mac_header = 0
         payload.network_header = offset
-        payload.transport_header = transport + offset
+        payload.transport_header += offset
         if payload.ext is not None and payload.ext.csum_start >= 0:
             payload.ext.csum_start += offset
         result = rt.xmit(payload)

@@ -172,6 +172,14 @@ def send_na(
     send(inet6, dev, target, daddr, build_neighbour(NEIGHBOUR_ADVERT, target, flags, options))
 
 
+def announce(inet6: Inet6Net, dev: NetDevice) -> None:
+    """Tell the link our addresses on ``dev`` (ndisc_send_unsol_na)."""
+    idev = idev_of(dev)
+    for ifa in idev.addresses if idev is not None else ():
+        if not ifa.flags & IFA_F_TENTATIVE:
+            send_na(inet6, dev, ALL_NODES, ifa.address, solicited=False, override=True, option=True)
+
+
 def send_rs(inet6: Inet6Net, dev: NetDevice, saddr: bytes, daddr: bytes) -> None:
     """Ask for routers (ndisc_send_rs)."""
     options = lladdr_option(dev, OPT_SOURCE_LL) if saddr != ANY6 else b""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pysock.core.neighbour_table import NeighTable
     from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
+    from pysock.core.netfilter import Netfilter
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.net import InetNet
 
@@ -42,7 +43,8 @@ class Inet6Net:
     while there are no raw sockets. ``raw_error`` (the arguments of `ErrorHandler6` with the protocol in front) is the
     same for errors. ``echo_reply(skb)`` takes echo replies (ping sockets); the packet stays the caller's.
     ``early_demux``: the 36 bytes of addresses and ports as on the wire -> the Sock of a connection; not asked when the
-    source is link-local. ``udp_early`` is UDP's short way, see `udp6_input.make_early`.
+    source is link-local. ``udp_early`` is UDP's short way, see `udp6_input.make_early`. ``nf`` are
+    the netfilter hooks, None while IPv6 has none.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class Inet6Net:
         "mibs",
         "nd",
         "net",
+        "nf",
         "nonlocal_bind",
         "protos",
         "raw_deliver",
@@ -77,6 +80,7 @@ class Inet6Net:
         self.raw_deliver: Callable[[SkBuff, int], bool] | None = None
         self.raw_error: Callable[[int, bytes, int, int, int, int, bytes, NetDevice], None] | None = None
         self.echo_reply: Callable[[SkBuff], None] | None = None
+        self.nf: Netfilter | None = None
         self.udp_early: Callable[[SkBuff, bytes], bool] | None = None
         #: The neighbour table; `ndisc.setup` makes it.
         self.nd: NeighTable

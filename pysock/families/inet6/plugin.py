@@ -14,6 +14,7 @@ from pysock.families.inet6 import (
     addrconf,
     af_inet6,
     icmp6,
+    ip6_input,
     ndisc,
     ping6,
     procfs6,
@@ -23,9 +24,7 @@ from pysock.families.inet6 import (
     udp6,
     udplite6,
 )
-from pysock.families.inet6.ip6_input import make_ip6_rcv
 from pysock.families.inet6.net import Inet6Net
-from pysock.uapi.if_ether import ETH_P_IPV6
 from pysock.uapi.in_ import IPPROTO_UDPLITE
 from pysock.uapi.socket import SOCK_DGRAM
 
@@ -70,5 +69,5 @@ def setup_net(net: Net) -> Inet6Net:
     reassembly.setup(inet6)
     ndisc.setup(inet6)
     addrconf.setup(inet6)
-    net.ptype_base[ETH_P_IPV6] = (*net.ptype_base.get(ETH_P_IPV6, ()), make_ip6_rcv(inet6))
+    ip6_input.setup(inet6)
     return inet6

@@ -18,7 +18,7 @@ from pysock.families.inet.fib import (
     RTN_UNICAST,
     RTN_UNREACHABLE,
 )
-from pysock.families.inet.route import Rtable
+from pysock.families.inet.route import Rtable, detour
 from pysock.families.inet6 import source
 from pysock.families.inet6.addr import ANY6, LOOPBACK6, hardware_group, is_multicast, needs_scope
 from pysock.families.inet6.devconf import hop_limit_of, mtu_of
@@ -65,6 +65,7 @@ class Rt6(Rtable):
         self.loopback = bool(dev.flags & IFF_LOOPBACK)
         self.hh = _hard_header(dev, gateway or daddr)
         self.neigh: Neighbour | None = None
+        self.inner: Rtable | None = None
         self.xmit: Callable[[SkBuff], int] = dev.queue_xmit
         self.hop_limit = 1 if type == RTN_MULTICAST else hop_limit_of(dev)
 
@@ -87,7 +88,8 @@ def _hard_header(dev: NetDevice, nexthop: bytes) -> bytes | None:
 def direct(inet6: Inet6Net, dev: NetDevice, saddr: bytes, daddr: bytes) -> Rt6:
     """A route over the link of ``dev`` that no table decided, for the link's own protocols (icmp6_dst_alloc)."""
     kind = RTN_MULTICAST if is_multicast(daddr) else RTN_UNICAST
-    return Rt6(kind, dev, saddr, daddr, None, mtu_of(dev), inet6.fib6.generation)
+    rt = Rt6(kind, dev, saddr, daddr, None, mtu_of(dev), inet6.fib6.generation)
+    return rt if inet6.nf is None else detour(rt)
 
 
 def resolve_and_send(inet6: Inet6Net, rt: Rt6, skb: SkBuff) -> int:
@@ -121,6 +123,8 @@ def output(
     rt = fib.routes.get(key)
     if rt is None:
         rt = _lookup(inet6, daddr, saddr, oif, prefs)
+        if inet6.nf is not None:
+            rt = detour(rt)
         fib.remember(key, rt)
     return rt
 

@@ -70,7 +70,7 @@ def test_refusals(host: Host) -> None:
     refused(errno.EINVAL, prefix=THERE, gateway=GATEWAY)
     refused(errno.EINVAL, plen=33, gateway=GATEWAY)
     refused(errno.ENETUNREACH, gateway=a("10.9.9.9"))
-    refused(errno.EINVAL, gateway=a("10.0.0.1"))
+    refused(errno.EINVAL, gateway=a("10.0.0.255"))
     refused(errno.EINVAL, gateway=a("224.0.0.1"))
     refused(errno.EINVAL, gateway=GATEWAY, prefsrc=a("10.0.0.9"))
     add(gateway=GATEWAY)

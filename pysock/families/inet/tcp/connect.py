@@ -62,7 +62,7 @@ def connect(sk: TcpSock, addr: Address) -> None:
     queue_segment(sk, isn, isn + 1, SEG_SYN)
     sk.last_sent = now
     result = send_syn(sk)
-    if result < 0 and result != -errno.ENOBUFS:
+    if result < 0 and result not in (-errno.ENOBUFS, -errno.EPERM):  # a full queue, a netfilter hook: it is sent again
         done(sk)
         raise err(-result)
 
