@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from benchmarks.row import Kind, Row
+from benchmarks.row import Kind, Row, Unavailable
 from benchmarks.stack import Stack
 from benchmarks.stats import Summary, pair_differences, pair_ratios, summarise
 
@@ -66,7 +66,15 @@ class Failed:
     trace: str
 
 
-Outcome = Measured | Failed
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row that this machine has no means for."""
+
+    row: Row
+    reason: str
+
+
+Outcome = Measured | Failed | Skipped
 
 
 def orders(rounds: int, rng: random.Random) -> Iterator[tuple[str, str]]:
@@ -76,7 +84,7 @@ def orders(rounds: int, rng: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def run_row(row: Row, plan: Plan) -> Outcome:
-    """Measure one row.  Never raises for what the row does: an exception becomes a `Failed`."""
+    """Measure one row.  Never raises for what the row does: `Unavailable` becomes a `Skipped`, the rest a `Failed`."""
     rng = random.Random(f"{plan.seed}/{row.name}")  # a seed per row: choosing other rows changes no order
     rounds = plan.rounds if row.max_rounds is None else min(plan.rounds, row.max_rounds)
     measured = Measured(row, row.scaled(plan.scale))
@@ -94,6 +102,8 @@ def run_row(row: Row, plan: Plan) -> Outcome:
                 if side in sides:
                     stack, values = sides[side]
                     values.append(one_round(row, stack, measured.count, plan.timeout))
+    except Unavailable as reason:
+        return Skipped(row, str(reason))
     except Exception as error:
         return Failed(row, stack.name, f"{type(error).__name__}: {error}", traceback.format_exc())
     return measured

@@ -8,7 +8,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from benchmarks.harness import GC_POLICY, Failed, Measured, Outcome, Plan
+from benchmarks.harness import GC_POLICY, Failed, Measured, Outcome, Plan, Skipped
 from benchmarks.row import Kind, Row
 from benchmarks.stats import summarise
 
@@ -61,6 +61,8 @@ def _row_json(outcome: Outcome) -> Json:
     }
     if isinstance(outcome, Failed):
         return entry | {"error": outcome.error, "stack": outcome.stack}
+    if isinstance(outcome, Skipped):
+        return entry | {"skipped": outcome.reason}
     result = outcome.result
     return entry | {
         "count": outcome.count,
@@ -89,6 +91,7 @@ def table(outcomes: Sequence[Outcome], plan: Plan, about: dict[str, Json]) -> st
         ]
         text.append("  ".join(padded).rstrip())
     text += [f"\n{o.row.name} failed on {o.stack}: {o.error}" for o in outcomes if isinstance(o, Failed)]
+    text += [f"\n{o.row.name} skipped: {o.reason}" for o in outcomes if isinstance(o, Skipped)]
     return "\n".join(text)
 
 
@@ -110,6 +113,8 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     targets = (_target(row, row.issue), _target(row, row.goal))
     if isinstance(outcome, Failed):
         return (row.name, row.unit, "-", "-", "failed", "-", *targets, "failed")
+    if isinstance(outcome, Skipped):
+        return (row.name, row.unit, "-", "-", "skipped", "-", *targets, "skipped")
     result = outcome.result
     return (
         row.name,

@@ -12,6 +12,10 @@ Measure = Callable[[Stack, int], float]
 """Runs `count` operations on a stack; returns a rate (ratio rows) or a cost (others), in the row's unit."""
 
 
+class Unavailable(Exception):
+    """A row cannot be measured on this machine; says what is missing. The row is skipped, aloud."""
+
+
 class Kind(Enum):
     """How the two sides become one figure."""
 

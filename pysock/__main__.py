@@ -9,11 +9,15 @@ from pysock._version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from pysock.core.net import Net
 
 #: How a program is named when it is no file.
 _KINDS = {"-m": "module", "-c": "code"}
-_WITH_VALUE = ("--clock", "--seed", "--pcap", "--plugin")
+_WITH_VALUE = (
+    "--clock", "--seed", "--pcap", "--plugin", "--driver", "--tap-name", "--address", "--gateway",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run a program whose sockets are pysock's",
         usage="python -m pysock run [--clock real|virtual] [--seed N] [--pcap FILE] [--plugin MODULE] "
+        "[--driver tap|tun --tap-name NAME --address ADDRESS/LENGTH ... [--gateway ADDRESS]] "
         "(SCRIPT | -m MODULE | -c CODE) [ARGUMENTS]",
         description="Run an unmodified program as __main__; all that follows it are its own arguments.",
     )
@@ -66,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, help="fixes everything that is left to chance")
     run.add_argument("--pcap", metavar="FILE", help="capture all packets (pcapng)")
     run.add_argument("--plugin", metavar="MODULE", action="append", default=[], help="load this plugin too")
+    run.add_argument("--driver", choices=("tap", "tun"), help="connect to the real system (docs/tap.md)")
+    run.add_argument("--tap-name", metavar="NAME", help="the real device, made if there is none")
+    run.add_argument("--address", action="append", default=[], help="of our end, such as 10.77.0.2/24 or fd77::2/64")
+    run.add_argument("--gateway", action="append", default=[], help="where to send what is for no network of ours")
     commands.add_parser("demo", help="watch an HTTP exchange walk through the stack", add_help=False)
     commands.add_parser("plugins", help="list the plugins and what became of them")
     return parser
@@ -81,7 +90,43 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace, program: 
         parser.error("run: name a script, or give -m MODULE or -c CODE")
     from pysock.shim.runner import run
 
-    return run(program, kind=kind, clock=options.clock, seed=options.seed, pcap=options.pcap, plugins=options.plugin)
+    return run(
+        program,
+        kind=kind,
+        clock=options.clock,
+        seed=options.seed,
+        pcap=options.pcap,
+        plugins=options.plugin,
+        uplink=_uplink(parser, options),
+    )
+
+
+def _uplink(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Callable[[Net], object] | None:
+    """What makes the device that --driver asks for; None without one. Wrong options end the process here."""
+    if options.driver is None:
+        if options.tap_name or options.address or options.gateway:
+            parser.error("run: --tap-name, --address and --gateway go with --driver")
+        return None
+    if options.clock != "real":
+        parser.error(f"run: --driver {options.driver} connects to real time, so it needs --clock real")
+    from pysock.shim.uplink import bring_up, parse_address
+
+    try:
+        addresses = [parse_address(text) for text in options.address]
+        gateways = [parse_address(text)[0] for text in options.gateway]
+    except ValueError as exc:
+        parser.error(f"run: {exc}")
+    if not addresses:
+        parser.error("run: --driver needs an --address, such as 10.77.0.2/24")
+
+    def uplink(net: Net) -> None:
+        try:
+            bring_up(net, "tap", options.tap_name, addresses, gateways, tap=options.tap_name, mode=options.driver)
+        except OSError as exc:
+            sys.stderr.write(f"pysock run: {exc.strerror}\n")
+            sys.exit(1)
+
+    return uplink
 
 
 def _plugins() -> int:

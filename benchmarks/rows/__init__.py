@@ -9,7 +9,7 @@ patch reaches it.
 from __future__ import annotations
 
 from benchmarks.row import Kind, Row
-from benchmarks.rows import bulk, connecting, memory, round_trips, startup, streams, web
+from benchmarks.rows import bulk, connecting, hosts, memory, round_trips, routes, startup, streams, tap, web
 
 ROWS: tuple[Row, ...] = (
     Row("tcp_rr", "TCP one-byte round trip, same thread", "trips/s",
@@ -32,6 +32,12 @@ ROWS: tuple[Row, ...] = (
         web.http_threads, 500, issue=0.7, goal=1.0, program=True),
     Row("http_asyncio", "HTTP GET over asyncio streams, a connection each", "GET/s",
         streams.http_asyncio, 1_000, issue=0.75, goal=1.0, program=True),
+    Row("tap_bulk_out", "TCP 64 KiB sends to a program of the kernel: over TAP; over veth", "MB/s",
+        tap.tap_bulk_out, 3_000),
+    Row("tap_bulk_in", "the same the other way, recv_into", "MB/s",
+        tap.tap_bulk_in, 3_000),
+    Row("tap_rr", "TCP one-byte round trip with a program of the kernel: over TAP; over veth", "trips/s",
+        tap.tap_rr, 5_000),
     Row("idle_memory", "idle TCP connection, both ends and their socket objects, by tracemalloc", "KB",
         memory.idle_traced, 10_000, Kind.ABSOLUTE, issue=6.0, goal=4.0,
         child=True, max_rounds=1, warm_up=False),
@@ -43,4 +49,9 @@ ROWS: tuple[Row, ...] = (
         startup.boot_first, 1, Kind.ABSOLUTE, child=True),
     Row("import", "`import pysock` over `import socket`, fresh processes", "ms",
         startup.import_time, 1, Kind.DIFFERENCE, issue=30.0, child=True),
+    Row("fib_lookup", "a route among 100,000, asked for the first time", "us",
+        routes.fib_lookup, 100_000, Kind.ABSOLUTE, goal=3.0, max_rounds=3),
+    Row("fib_change", "adding or deleting a route among 100,000", "us",
+        routes.fib_change, 20_000, Kind.ABSOLUTE, goal=10.0, max_rounds=3),
+    *hosts.ROWS,
 )  # fmt: skip

@@ -22,17 +22,25 @@ _OWN_ADDRESS = (AF_INET, "127.0.1.1")
 
 
 class Hosts:
-    """/etc/hosts and /etc/hostname of one namespace. Names are compared without regard to case."""
+    """/etc/hosts and /etc/hostname of one namespace. Names are compared without regard to case.
 
-    __slots__ = ("_by_name", "_lines", "hostname")
+    What is not found here is looked up in ``beyond``, a table that many hosts share and that knows this host's own name
+    too; ``bare`` makes such a table.
+    """
 
-    def __init__(self, hostname: str = DEFAULT_HOSTNAME) -> None:
+    __slots__ = ("_beyond", "_by_name", "_lines", "hostname")
+
+    def __init__(self, hostname: str = DEFAULT_HOSTNAME, *, beyond: Hosts | None = None, bare: bool = False) -> None:
         self.hostname = hostname
+        self._beyond = beyond
         self._lines: list[tuple[Entry, tuple[str, ...]]] = []
         self._by_name: dict[str, list[Entry]] = {}
+        if bare:
+            return
         self.add("127.0.0.1", "localhost")
         self.add("::1", "localhost", "ip6-localhost", "ip6-loopback")
-        self.add("127.0.1.1", hostname)
+        if beyond is None:
+            self.add("127.0.1.1", hostname)
 
     def add(self, address: str, *names: str) -> None:
         """Like a line of /etc/hosts: the first name is the canonical one. ValueError unless ``address`` is numeric."""
@@ -58,7 +66,8 @@ class Hosts:
 
     def addresses(self, name: str) -> list[Entry] | None:
         """``(family, numeric host)`` of everything called ``name``, in the order of their lines; None when unknown."""
-        return self._by_name.get(_key(name))
+        found = self._by_name.get(_key(name))
+        return found if found is not None or self._beyond is None else self._beyond.addresses(name)
 
     def names(self, address: str) -> list[str]:
         """The names of a numeric ``address``, the canonical one first; [] when it has none. The first line counts."""
@@ -66,12 +75,14 @@ class Hosts:
         for known, names in self._lines:
             if known == entry:
                 return list(names)
-        return []
+        return [] if self._beyond is None else self._beyond.names(address)
 
     def aliases(self, name: str, family: int) -> list[str]:
         """All names on the lines where ``name`` stands, the canonical one first; only lines of ``family``."""
         key = _key(name)
         lines = [names for entry, names in self._lines if key in names and entry[0] == family]
+        if not lines and self._beyond is not None:
+            return self._beyond.aliases(name, family)
         return list(dict.fromkeys(name for names in lines for name in names))
 
 

@@ -124,6 +124,12 @@ def patch(
     return _start(kernel, net)
 
 
+def patch_for_task(task: Task) -> Patch:
+    """`patch` with a task that exists, which becomes the default one: for networks of hosts."""
+    _import_originals()
+    return _activate(task)
+
+
 def patch_for_good(*, clock: str, seed: int | None, plugins: Iterable[str] = ()) -> Patch:
     """Patch a process that has just begun, for the rest of its life (``python -m pysock run``).
 
@@ -139,9 +145,13 @@ def patch_for_good(*, clock: str, seed: int | None, plugins: Iterable[str] = ())
 
 
 def _start(kernel: Kernel, net: Net | None) -> Patch:
-    forkseam.register()
     task = Task.for_kernel(kernel, net=net, numbers=PlaceholderFds())
     task.make_foreign = Foreign
+    return _activate(task)
+
+
+def _activate(task: Task) -> Patch:
+    forkseam.register()
     active = Patch(task)
     with _changing:
         _installed.add(active)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
+    from pysock.core.net import Net
+
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _OUR_FRAMES = (_HERE, os.path.dirname(_HERE))
 _OUR_ROOT = os.path.dirname(_HERE) + os.sep
@@ -35,11 +37,13 @@ def run(
     seed: int | None = None,
     pcap: str | None = None,
     plugins: Sequence[str] = (),
+    uplink: Callable[[Net], object] | None = None,
 ) -> int:
     """Run ``program`` (what to run, then its arguments) to its end; return 0, or raise the SystemExit of its status.
 
     ``kind`` is "script" (a file, a directory or a zip file with `__main__.py`), "module" or "code", as for ``python
-    FILE``, ``python -m`` and ``python -c``. ``pcap`` names a file to capture all packets to.
+    FILE``, ``python -m`` and ``python -c``. ``pcap`` names a file to capture all packets to. ``uplink(net)`` adds
+    devices to the network before the program starts (`pysock.shim.uplink`).
     """
     from pysock.shim.patching import patch_for_good
 
@@ -49,6 +53,8 @@ def run(
 
         # Registered before the program can register anything, so called last.
         atexit.register(Capture(active.net, pcap).close)
+    if uplink is not None:
+        uplink(active.net)
     what, *arguments = program
     if kind == "module":
         _guarded(lambda: _run_module(what, arguments))

@@ -23,7 +23,7 @@ from pysock.shim import defaults, sockmsg
 from pysock.shim.address import parse
 from pysock.shim.args import c_int, timeout_ns, timeout_seconds, writable
 from pysock.shim.real import audit, os_fstat
-from pysock.shim.state import current
+from pysock.shim.state import accepted_by, owner
 from pysock.shim.timed import retry, wait_for
 from pysock.syscalls.buffer import as_bytes
 from pysock.syscalls.file import sys_close, sys_set_nonblock
@@ -86,7 +86,7 @@ class socket:
         self._ps_fd = -1
         self._ps_timeout = -1
         self._ps_family = self._ps_type = self._ps_proto = 0
-        self._ps_task = current()
+        self._ps_task = owner(kwargs.get("fileno"))
         return self
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
@@ -218,8 +218,10 @@ class socket:
         """Wait for a connection; return its file descriptor and the peer's address."""
         timeout = self._ps_timeout
         if timeout <= 0:
-            return sys_accept4(self._ps_task, self._ps_fd, SOCK_CLOEXEC)
-        accepted: tuple[int, Any] = retry(self._ps_task, self._ps_fd, timeout, EPOLLIN, sys_accept4, SOCK_CLOEXEC)
+            accepted: tuple[int, Any] = sys_accept4(self._ps_task, self._ps_fd, SOCK_CLOEXEC)
+        else:
+            accepted = retry(self._ps_task, self._ps_fd, timeout, EPOLLIN, sys_accept4, SOCK_CLOEXEC)
+        accepted_by(self._ps_task)
         return accepted
 
     def connect(self, address: Any, /) -> None:

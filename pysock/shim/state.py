@@ -28,6 +28,31 @@ def current() -> Task:
         return _boot_default()
 
 
+#: By thread: whose listening socket accepted a connection whose socket object is about to be made.
+_accepting: dict[int, Task] = {}
+
+
+def accepted_by(task: Task) -> None:
+    """A socket of ``task`` has accepted a connection: `owner` says so if it isn't the current task."""
+    try:
+        if vfs_task.current_task() is task:
+            return
+    except RuntimeError:
+        pass  # there is no current task
+    _accepting[threading.get_ident()] = task
+
+
+def owner(fd: int | None) -> Task:
+    """The task for a new socket object: where ``fd`` was accepted just now, the listener's, which may be another host's
+    than the one that this context works for; else the current one.
+    """
+    if _accepting and fd is not None:
+        task = _accepting.pop(threading.get_ident(), None)
+        if task is not None and fd in task.fds:
+            return task
+    return current()
+
+
 def current_net() -> Net:
     """The network namespace of the current task."""
     return current().net

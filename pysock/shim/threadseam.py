@@ -40,6 +40,13 @@ class _Inheriting:
         return self.function(*args, **kwargs)
 
 
+def inheriting(function: Callable[..., Any], task: Task) -> Callable[..., Any]:
+    """``function`` for a thread that is about to be started for ``task``, patched or not: the thread takes part in
+    virtual time from now on, so it must be started.
+    """
+    return _Inheriting(function, task)
+
+
 def _count(kernel: Kernel, by: int) -> None:
     kernel.acquire()
     try:

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 
 from benchmarks import cli, harness
 from benchmarks.child import run_child
-from benchmarks.harness import Failed, Measured, Plan, orders, run_row, run_rows, watchdog
+from benchmarks.harness import Failed, Measured, Plan, Skipped, orders, run_row, run_rows, watchdog
 from benchmarks.memory_child import bytes_per_connection
 from benchmarks.profiler import profile_row
 from benchmarks.report import SCHEMA, as_json, figure, machine, quantity, table, verdict
-from benchmarks.row import Kind, Row
+from benchmarks.row import Kind, Row, Unavailable
 from benchmarks.rows import ROWS
 from benchmarks.rows.common import Worker, tcp_pair
 from benchmarks.stack import KERNEL, PATCHED, PYSOCK, STACKS, Stack
@@ -355,6 +355,18 @@ class TestReport:
         assert quantity(1234567.0) == "1,234,567"
         assert quantity(5.812) == "5.81"
 
+    def test_a_row_that_cannot_be_had_is_skipped_aloud(self) -> None:
+        def measure(stack: Stack, count: int) -> float:
+            raise Unavailable("no such wire")
+
+        row = Row("wired", "a row", "MB/s", measure, 1, issue=2.0)
+        plan = Plan(A, B, rounds=1)
+        outcome = run_row(row, plan)
+        assert outcome == Skipped(row, "no such wire")
+        text = table([outcome], plan, machine())
+        assert "wired skipped: no such wire" in text
+        assert as_json([outcome], plan, machine())["rows"][0]["skipped"] == "no such wire"  # type: ignore[index, call-overload]
+
     def test_machine_says_what_the_figures_depend_on(self) -> None:
         about = machine()
         assert about["gc"] == harness.GC_POLICY
@@ -448,6 +460,8 @@ class TestRows:
     @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
     def test_smoke_on_the_kernel(self, row: Row) -> None:
         outcome = run_row(row, Plan(KERNEL, KERNEL, rounds=1, scale=5 / row.count))
+        if isinstance(outcome, Skipped):
+            pytest.skip(outcome.reason)
         assert isinstance(outcome, Measured), outcome.trace
         assert outcome.count == min(5, row.count) or row.count == 1
         assert len(outcome.results) == 1

@@ -55,7 +55,7 @@ def test_shapes(net: Net, address: tuple[object, ...], parsed: tuple[object, ...
 )
 def test_refusals_are_the_stdlibs(net: Net, address: object) -> None:
     parse(net, AF_INET6, ("::1", 80, 0, 0), "bind")  # known, and equal to some of these
-    with socket.socket(AF_INET6, socket.SOCK_DGRAM) as real, pytest.raises(Exception) as theirs:  # noqa: PT011 - below
+    with socket.socket(AF_INET6, socket.SOCK_DGRAM) as real, pytest.raises(Exception) as theirs:
         real.bind(address)  # type: ignore[arg-type]
     with pytest.raises(type(theirs.value)) as ours:
         parse(net, AF_INET6, address, "bind")
