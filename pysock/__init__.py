@@ -6,6 +6,7 @@
     def test_it(pysock): ...        the same for a test (the pytest plugin)
 
     pysock.Kernel.boot()            one simulated kernel;  pysock.Net  one network namespace;  pysock.Task  one process
+    pysock.Network()                hosts, links, switches and routers for a test, and what can go wrong with them
 
 Importing this package does nothing else: the face is put together when somebody first asks for one of its names, and a
 kernel is booted by the first socket.
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from pysock.core.kernel import Kernel as Kernel
     from pysock.core.net import Net as Net
+    from pysock.lab.host import Host as Host
+    from pysock.lab.link import Link as Link
+    from pysock.lab.network import Network as Network
     from pysock.shim.mirror import Mirror as Mirror
     from pysock.shim.mirror import mirror as mirror
     from pysock.shim.patching import Patch as Patch
@@ -32,9 +36,12 @@ if TYPE_CHECKING:
 
 #: Our own names, and where they live. Everything else is the standard library's `socket`.
 _OURS = {
+    "Host": "pysock.lab.host",
     "Kernel": "pysock.core.kernel",
+    "Link": "pysock.lab.link",
     "Mirror": "pysock.shim.mirror",
     "Net": "pysock.core.net",
+    "Network": "pysock.lab.network",
     "Patch": "pysock.shim.patching",
     "Task": "pysock.vfs.task",
     "mirror": "pysock.shim.mirror",

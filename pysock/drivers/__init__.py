@@ -1,7 +1,7 @@
 """drivers: the devices. Each is a plugin like any other; nothing here is privileged.
 
 What lives here: `loopback` (the namespace's own wire), `dummy` (swallows everything; for addresses and tests),
-`veth` (two ends, usually in two namespaces), and plugin.py, which registers them.
+`veth` (two ends, usually in two namespaces), `bridge` (a switch made of devices), and plugin.py, which registers them.
 
 What they may import: `core`, `wire`, `uapi`; never a family, nor each other.
 

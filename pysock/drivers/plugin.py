@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pysock.drivers.bridge import BridgeDriver
 from pysock.drivers.dummy import DummyDriver
+from pysock.drivers.e100.kind import E100Driver
+from pysock.drivers.lazy import LazyDriver
 from pysock.drivers.loopback import LoopbackDriver
+from pysock.drivers.tap.driver import TapDriver
 from pysock.drivers.veth import VethDriver
+from pysock.uapi.ioctl import SIOCGIFVLAN, SIOCSIFVLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,3 +22,10 @@ def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
     register(LoopbackDriver())
     register(DummyDriver())
     register(VethDriver())
+    register(LazyDriver("vlan", "pysock.drivers.vlan.device", "VlanDriver", (SIOCGIFVLAN, SIOCSIFVLAN)))
+    register(LazyDriver("bond", "pysock.drivers.bonding.device", "BondDriver"))
+    register(LazyDriver("macvlan", "pysock.drivers.macvlan", "MacvlanDriver"))
+    register(LazyDriver("ifb", "pysock.drivers.ifb", "IfbDriver"))
+    register(BridgeDriver())
+    register(TapDriver())
+    register(E100Driver())

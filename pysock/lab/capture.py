@@ -22,7 +22,7 @@ from pysock.core.skb_data import skb_checksum_help, skb_to_bytes
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.lab.pcapng import MAX_SNAPLEN, Packet, PcapngWriter
 from pysock.uapi.if_ import ARPHRD_ETHER, ARPHRD_LOOPBACK, IFF_LOOPBACK
-from pysock.uapi.if_ether import ETH_P_8021Q, ETH_P_ALL
+from pysock.uapi.if_ether import ETH_P_ALL, VLAN_HLEN
 from pysock.uapi.if_packet import PACKET_LOOPBACK, PACKET_OUTGOING
 from pysock.wire import ethernet
 from pysock.wire.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW
@@ -201,7 +201,7 @@ def frames_of(skb: SkBuff, dev: NetDevice) -> list[bytes]:
         found = [ethernet.build(dev.dev_addr, bytes(6), skb.protocol) + frame for frame in found]
     tci = skb.vlan_tci
     if tci is not None:
-        tag = ETH_P_8021Q.to_bytes(2, "big") + tci.to_bytes(2, "big")
+        tag = (skb.need_ext().vlan_proto << 16 | tci).to_bytes(VLAN_HLEN, "big")
         found = [frame[:12] + tag + frame[12:] for frame in found]
     return found
 

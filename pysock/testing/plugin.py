@@ -91,8 +91,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pysock(request: pytest.FixtureRequest) -> Generator[Session, None, None]:
     """A simulated network for this test: sockets, select and asyncio use it until the test's tear-down is over.
 
-    Attributes: kernel, net, task, clock, seed, hosts, capture(path), sockets(). The clock is virtual unless the marker,
-    --pysock-clock, PYSOCK_CLOCK or pysock_clock say otherwise: sleeping and waiting for timeouts take no time.
+    Attributes: kernel, net, task, clock, seed, hosts, network, capture(path), sockets(). The clock is virtual unless
+    the marker, --pysock-clock, PYSOCK_CLOCK or pysock_clock say otherwise: sleeping and waiting for timeouts take no
+    time.
     """
     from pysock.testing.session import Session
 

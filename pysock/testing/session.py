@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pysock.core.clock import Clock
     from pysock.core.net import Net
     from pysock.lab.capture import Capture
+    from pysock.lab.network import Network
     from pysock.testing.settings import Settings
     from pysock.vfs.task import Task
 
@@ -37,6 +38,7 @@ class Session:
         self.kernel.init_net.set(Hosts(settings.host))
         self.recorder = FlightRecorder(self.kernel.init_net) if settings.capture != "off" else None
         self._captures: list[Capture] = []
+        self._network: Network | None = None
         self._patch = patch(self.kernel)
         self.net: Net = self._patch.net
         self.task: Task = self._patch.task
@@ -50,6 +52,17 @@ class Session:
     def hosts(self) -> Hosts:
         """The hosts table: ``pysock.hosts.add("10.0.0.7", "db.example")``."""
         return hosts_of(self.net)
+
+    @property
+    def network(self) -> Network:
+        """A network of hosts on the test's kernel, empty at first: ``a, b = pysock.network.hosts("a", "b")``. The host
+        that the test itself plays is not linked to it.
+        """
+        if self._network is None:
+            from pysock.lab.network import Network
+
+            self._network = Network(kernel=self.kernel, task=self.task)
+        return self._network
 
     def capture(self, path: str | os.PathLike[str]) -> Capture:
         """Write all packets from now on to ``path`` (pcapng), until the test ends or the result's ``close()`` is
@@ -74,6 +87,8 @@ class Session:
                 capture.close()
             if self.recorder is not None:
                 self.recorder.stop()
+            if self._network is not None:
+                self._network.close()
         finally:
             self._patch.undo()
 

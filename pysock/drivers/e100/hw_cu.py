@@ -1,0 +1,209 @@
+"""The command unit: walks the command block list and does what it says (SDM 6.4.2).
+
+    idle --CU_START--> active --EL--> idle
+                       active --S--> suspended --CU_RESUME--> active, at the next block
+
+A block's S and EL bits are read when it is done, so a driver that appends a block and clears S on the one before is in
+time as long as that one is not done. A transmission waits for the wire, everything else is immediate. Whatever stands
+in memory: a block that can't be fetched is a bus error, and a list that goes round for ever without rest hangs the
+unit, after which only a reset helps. The model cannot be made to loop or raise.
+"""
+
+from __future__ import annotations
+
+from struct import error as StructError
+from struct import pack_into
+
+from pysock.core.dma import PAGE, BusError
+from pysock.core.timer import Timer
+from pysock.drivers.e100 import hw_frame, regs
+from pysock.drivers.e100.regs import (
+    ACK_CNA,
+    ACK_CX,
+    CB_C,
+    CB_EL,
+    CB_HEADER,
+    CB_I,
+    CB_OK,
+    CB_S,
+    CU_ACTIVE,
+    CU_IDLE,
+    CU_SUSPENDED,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pysock.drivers.e100.hw_card import E100Card
+
+#: Blocks done since the last command to the unit, without a rest, after which it hangs.
+RUNAWAY = 4096
+_M32 = 0xFFFF_FFFF
+
+
+class CommandUnit:
+    """One card's. ``paused`` while a pause frame holds transmissions back, ``busy`` while the wire takes a frame, of a
+    block that the unit is ``waiting`` to finish or of one from before a reset.
+    """
+
+    __slots__ = (
+        "_at", "_card", "_done", "_next", "_pause", "_running", "_status", "base", "busy", "hung", "paused", "state",
+        "waiting",
+    )  # fmt: skip
+
+    def __init__(self, card: E100Card) -> None:
+        self._card = card
+        self._pause = Timer(self._pause_over)
+        self.paused = False
+        self.busy = False
+        self.reset()
+
+    def reset(self) -> None:
+        self.state = CU_IDLE
+        self.base = 0
+        self.hung = False
+        self.waiting = False  # for the wire to take a frame
+        self._at = self._next = 0
+        self._done = 0
+        self._status = 0
+        self._running = False
+        if self.paused:
+            self.pause(0)
+
+    # -- commands from the SCB -----------------------------------------------------------------------------
+
+    def start(self, offset: int) -> None:
+        if self.state != CU_ACTIVE:
+            self._next = (self.base + offset) & _M32
+            self._activate()
+
+    def resume(self) -> None:
+        if self.state == CU_SUSPENDED:
+            self._activate()
+
+    def _activate(self) -> None:
+        self.state = CU_ACTIVE
+        self._done = 0
+        self.run()
+
+    # -- the list ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do what can be done now."""
+        if self._running:
+            return
+        card = self._card
+        self._running = True
+        try:
+            while self.state == CU_ACTIVE and not (self.waiting or self.hung or card.faults.stall_cu):
+                if not self._execute():
+                    break
+        except (BusError, StructError):
+            card.master_abort()
+            self._leave(CU_IDLE)
+        finally:
+            self._running = False
+
+    def _execute(self) -> bool:
+        """Fetch the next block and do it; False when it has to wait."""
+        card = self._card
+        at = self._next
+        command = CB_HEADER.unpack_from(card.dma.mem, at)[1]
+        if at < PAGE:
+            raise BusError("command block at no address")
+        if self._done >= RUNAWAY:
+            self.hung = True
+            return False
+        opcode = command & regs.CB_OPCODE
+        if opcode != regs.OP_TRANSMIT:
+            self._at = at
+            self._finish(CB_OK if self._configure(opcode, at) else 0)
+            return True
+        if self.paused or self.busy:
+            return False
+        frame, damage, status = hw_frame.fetch(card, at, command)
+        self._at = at
+        if frame is None:  # it underran, and so it ends
+            self._finish(status)
+            return True
+        if not card.phy.link and not card.config.loopback:
+            card.stats.add("tx_lost_carrier")
+        else:
+            card.stats.counts[0] += 1
+            if card.config.loopback:
+                card.ru.receive(frame, damage)
+            elif not damage and not card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
+                self.busy = self.waiting = True
+                self._status = status
+                return False
+        self._finish(status)
+        return True
+
+    def transmit_done(self) -> None:
+        """The wire took the frame."""
+        self.busy = False
+        self._card.send_pending_pause()
+        if self.waiting:
+            self.waiting = False
+            try:
+                self._finish(self._status)
+            except (BusError, StructError):
+                self._card.master_abort()
+                self._leave(CU_IDLE)
+        self.run()
+
+    def _finish(self, status: int) -> None:
+        """Write the status back, interrupt, and see where the list goes on."""
+        card = self._card
+        mem = card.dma.mem
+        at = self._at
+        _, command, link = CB_HEADER.unpack_from(mem, at)
+        if card.faults.corrupt_cb:
+            card.faults.corrupt_cb -= 1
+            link = 0xDEAD_BEE0
+            pack_into("<I", mem, at + 4, link)
+        pack_into("<H", mem, at, CB_C | status)
+        self._done += 1
+        self._next = (self.base + link) & _M32
+        if command & CB_EL:
+            self._leave(CU_IDLE, ACK_CX if command & CB_I else 0)
+        elif command & CB_S:
+            self._leave(CU_SUSPENDED, ACK_CX if command & CB_I else 0)
+        elif command & CB_I:
+            card.interrupt(ACK_CX)
+
+    def _leave(self, state: int, why: int = 0) -> None:
+        self.state = state
+        self._card.interrupt(why | ACK_CNA)
+
+    def _configure(self, opcode: int, at: int) -> bool:
+        """The commands that do not transmit."""
+        card = self._card
+        dma = card.dma
+        if opcode == regs.OP_IAS:
+            card.address = dma.read(at + 8, 6)
+        elif opcode == regs.OP_CONFIGURE:
+            count = min(dma.read(at + 8, 1)[0] & 0x3F, regs.CONFIG_BYTES)
+            card.config.load(dma.read(at + 8, max(count, 1)))
+        elif opcode == regs.OP_MULTICAST:
+            size = int.from_bytes(dma.read(at + 8, 2), "little") & regs.TCB_COUNT
+            card.ru.set_multicast(dma.read(at + 10, size))
+        elif opcode == regs.OP_DUMP:
+            dma.write(int.from_bytes(dma.read(at + 8, 4), "little"), card.internal_state())
+        # NOP, microcode and DIAGNOSE succeed: there is no microcode to load, and the logic is sound.
+        return True
+
+    # -- flow control --------------------------------------------------------------------------------------
+
+    def pause(self, nanoseconds: int) -> None:
+        """Hold transmissions back from now on for so long; 0 lets them go."""
+        clock = self._card.clock
+        clock.stop(self._pause)
+        self.paused = nanoseconds > 0
+        if self.paused:
+            clock.start(self._pause, nanoseconds)
+        else:
+            self.run()
+
+    def _pause_over(self) -> None:
+        self.paused = False
+        self.run()

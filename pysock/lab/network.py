@@ -1,0 +1,328 @@
+"""Network: many hosts in one program, and everything that can go wrong between them.
+
+    net = pysock.Network(seed=7, clock="virtual")
+    a, b = net.hosts("a", "b")
+    net.link(a, b, delay="20ms", jitter="5ms", loss="1%", rate="10mbit")
+    with net:                               # socket, select, asyncio, threading are pysock's in here
+        with a:
+            server = socket.create_server(("a", 80))
+        with b:
+            client = socket.create_connection(("a", 80))
+
+`import pysock as socket` needs no ``with net``. One kernel is under it all: one clock, one seed, so two runs are alike.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from pysock.core.device import dev_open
+from pysock.core.kernel import Kernel
+from pysock.drivers.veth import veth_peer
+from pysock.lab.addressing import Plan, Segment, subnet_of
+from pysock.lab.fds import HostFds, Program
+from pysock.lab.host import Host
+from pysock.lab.link import End, Link
+from pysock.lab.netcapture import NetworkCapture
+from pysock.lab.routing import route
+from pysock.lab.switch import Switch
+from pysock.lab.units import impairments, nanoseconds
+from pysock.shim.foreign import Foreign
+from pysock.shim.hosts import Hosts
+from pysock.shim.patching import patch_for_task
+from pysock.vfs.task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from pysock.core.clock import Clock
+    from pysock.shim.patching import Patch
+
+    Node = Host | Switch
+
+
+class Network:
+    """``seed`` (None: any) and ``clock`` ("virtual", "real") are its kernel's; or give it a ``kernel`` that runs, and
+    the ``task`` whose program the hosts belong to. ``ipv6=False`` makes hosts that speak IPv4 alone.
+
+    ``nodes`` are hosts and switches by name, ``links`` all cables, ``names`` the table in which every host looks up all
+    others. Hosts are found as ``net["a"]``.
+    """
+
+    __slots__ = (
+        "__weakref__", "_captures", "_dirty", "_patches", "_plan", "ipv6", "kernel", "links", "names", "nodes",
+        "program", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        clock: str | Clock = "virtual",
+        *,
+        kernel: Kernel | None = None,
+        task: Task | None = None,
+        ipv6: bool = True,
+    ) -> None:
+        if kernel is None:
+            kernel = Kernel.boot(clock=clock, seed=seed)
+        self.kernel = kernel
+        self.ipv6 = ipv6
+        self.nodes: dict[str, Node] = {}
+        self.links: list[Link] = []
+        self.names = Hosts(bare=True)
+        self.program = Program(real=task is not None)
+        if task is None:
+            task = Task(kernel, kernel.init_net, kernel.creds, HostFds(self.program), os.getpid())
+            task.make_foreign = Foreign
+        else:
+            self.program.adopt(task)
+        self.task = task
+        self._plan = Plan()
+        self._captures: weakref.WeakSet[NetworkCapture] = weakref.WeakSet()
+        self._patches: list[Patch] = []
+        self._dirty = False
+
+    # -- building --------------------------------------------------------------------------------------------
+
+    def host(self, name: str) -> Host:
+        """A new host. ValueError for a name that is taken or no host name."""
+        return self._host(name, False)
+
+    def hosts(self, *names: str) -> tuple[Host, ...]:
+        """New hosts, in the order of their names."""
+        return tuple(self._host(name, False) for name in names)
+
+    def router(self, name: str, *to: Node) -> Host:
+        """A new host that forwards between its links, linked to each of ``to``."""
+        router = self._host(name, True)
+        for node in to:
+            self.link(router, node)
+        return router
+
+    def _host(self, name: str, router: bool) -> Host:
+        self._check_name(name)
+        self.kernel.enter()
+        try:
+            host = self.nodes[name] = Host(self, name, router)
+        finally:
+            self.kernel.leave()
+        return host
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str) or not name or len(name) > 63 or any(c.isspace() or c in "/%" for c in name):
+            raise ValueError(f'a name is a word such as "a" or "db-1", not {name!r}')
+        if name in self.nodes or name == "localhost":
+            raise ValueError(f"there is a {name!r} already")
+
+    def switch(self, name: str, *nodes: Node, subnet: str | None = None, **wishes: object) -> Switch:
+        """A new switch, linked to each of ``nodes`` by a cable as bad as ``wishes`` say (see `Link.set`). All that are
+        plugged in share ``subnet`` ("10.1.0.0/16"; default: the next free one).
+        """
+        self._check_name(name)
+        options = impairments(wishes)
+        net4 = self._plan.subnet(subnet, len(nodes))
+        self.kernel.enter()
+        try:
+            segment = Segment(net4, self._plan.subnet6() if self.ipv6 else None)
+            switch = self.nodes[name] = Switch(self, name, segment)
+        finally:
+            self.kernel.leave()
+        for node in nodes:
+            self._link(node, switch, [], [], 1500, options)
+        return switch
+
+    def link(
+        self,
+        one: Node,
+        other: Node,
+        *,
+        address: str | Iterable[str] | None = None,
+        peer_address: str | Iterable[str] | None = None,
+        mtu: int = 1500,
+        **wishes: object,
+    ) -> Link:
+        """Plug a cable between two hosts, a host and a switch, or two switches (the second without hosts so far), as
+        bad as ``wishes`` say: delay, jitter, loss, rate, ... of `Link.set`.
+
+        ``address`` and ``peer_address`` are what ``one`` and ``other`` get in place of automatic addresses: "10.1.0.1/24",
+        or a list of IPv4 and IPv6. ValueError, naming what is right, for what does not fit; nothing is linked then.
+        """
+        return self._link(one, other, _texts(address), _texts(peer_address), mtu, impairments(wishes))
+
+    def _link(
+        self, one: Node, other: Node, here: list[str], there: list[str], mtu: int, options: dict[str, object]
+    ) -> Link:
+        segment = self._segment(one, other, here + there)
+        try:
+            granted = [
+                segment.addresses(wanted) if isinstance(node, Host) else []
+                for node, wanted in ((one, here), (other, there))
+            ]
+        except ValueError:
+            if isinstance(one, Host) and isinstance(other, Host):
+                self._plan.give_back(segment.net4)
+            raise
+        kernel = self.kernel
+        kernel.enter()
+        try:
+            ends = self._cable(one, other, mtu)
+            link = Link(self, *ends)
+            for end, addresses in zip(ends, granted, strict=True):
+                node = end.owner
+                if isinstance(node, Host):
+                    end.segment = segment
+                    segment.ends.append(end)
+                    node.ends.append(end)
+                    node.macs.add(end.dev.dev_addr)
+                    for address_ in addresses:
+                        node.add_address(end, address_)
+                else:
+                    node.plug(end)
+            self.links.append(link)
+            self._dirty = True
+        finally:
+            kernel.leave()
+        for end in ends:
+            end.options = options
+            end.refresh()
+        for capture in self._captures:
+            capture.see(link)
+        return link
+
+    def _segment(self, one: Node, other: Node, wanted: list[str]) -> Segment:
+        if one is other or not all(self.nodes.get(getattr(node, "name", "")) is node for node in (one, other)):
+            raise ValueError(f"a link is between two nodes of this network, not {one!r} and {other!r}")
+        switches = [node for node in (one, other) if isinstance(node, Switch)]
+        if len(switches) == 2:
+            near, far = switches
+            if near.segment is far.segment:
+                raise ValueError(f"{near.name!r} and {far.name!r} are connected already: that would be a loop")
+            if far.segment.ends:
+                raise ValueError(f"plug switch {far.name!r} in before its hosts, or put a router between the two")
+            for node in self.nodes.values():
+                if isinstance(node, Switch) and node.segment is far.segment and node is not far:
+                    node.segment = near.segment
+            far.segment = near.segment
+        if switches:
+            return switches[0].segment
+        return Segment(self._plan.subnet(subnet_of(wanted), 2), self._plan.subnet6() if self.ipv6 else None)
+
+    def _cable(self, one: Node, other: Node, mtu: int) -> tuple[End, End]:
+        names = [node.next_port() if isinstance(node, Switch) else f"eth{len(node.ends)}" for node in (one, other)]
+        create = self.kernel.dev_layer.create_device
+        near = create(one.net, "veth", names[0], peer=names[1], peer_net=other.net)
+        far = veth_peer(near)
+        assert far is not None
+        for dev in (near, far):
+            dev.mtu = mtu
+        for dev in (near, far):
+            dev_open(dev)
+        return End(one, near), End(other, far)
+
+    def route_all(self) -> None:
+        """Compute the automatic routes, if links were added since. Done by itself before a program runs on a host."""
+        if self._dirty:
+            self._dirty = False
+            self.kernel.enter()
+            try:
+                route(node for node in self.nodes.values() if isinstance(node, Host))
+            finally:
+                self.kernel.leave()
+
+    # -- breaking --------------------------------------------------------------------------------------------
+
+    def partition(self, one: Host | Iterable[Host], other: Host | Iterable[Host]) -> None:
+        """From now on nothing that one of the first sends arrives at one of the second, nor the other way round; who
+        is in the middle still reaches both.
+        """
+        ones, others = _hosts(one), _hosts(other)
+        self._cut(ones, others)
+        self._cut(others, ones)
+
+    def one_way(self, one: Host | Iterable[Host], other: Host | Iterable[Host]) -> None:
+        """From now on packets pass from the first to the second only."""
+        self._cut(_hosts(other), _hosts(one))
+
+    def _cut(self, senders: list[Host], receivers: list[Host]) -> None:
+        for receiver in receivers:
+            for end in receiver.ends:
+                end.peer.cut += [sender for sender in senders if sender is not receiver and sender not in end.peer.cut]
+                end.peer.refresh()
+
+    def heal(self) -> None:
+        """Undo every `partition` and `one_way`."""
+        for link in self.links:
+            for end in link.ends:
+                if end.cut:
+                    end.cut.clear()
+                    end.refresh()
+
+    # -- time ------------------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of all hosts."""
+        return self.kernel.clock
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is left to chance."""
+        return self.kernel.seed
+
+    def sleep(self, time: str | float) -> None:
+        """Let so much simulated time pass: "500ms", or seconds."""
+        self.kernel.sleep(nanoseconds(time))
+
+    # -- looking at it ---------------------------------------------------------------------------------------
+
+    def capture(
+        self, path: str | os.PathLike[str] | None = None, *, links: Iterable[Link] | None = None
+    ) -> NetworkCapture:
+        """All packets from now on, of all links (those to come, too) or of some, in memory or in a pcapng file."""
+        capture = NetworkCapture(self.kernel, self.links if links is None else links, path, links is None)
+        self._captures.add(capture)
+        return capture
+
+    def __getitem__(self, name: str) -> Node:
+        """The host or switch called ``name``. KeyError, naming those that there are."""
+        try:
+            return self.nodes[name]
+        except KeyError:
+            raise KeyError(f"no {name!r} here: there are {', '.join(self.nodes) or 'none'}") from None
+
+    # -- as the network of a program -------------------------------------------------------------------------
+
+    def __enter__(self) -> Network:
+        """Patch: see `pysock.patch`. Outside of hosts, a program is on a machine of its own that nobody is linked to."""
+        self.route_all()
+        self.program.numbers.real = True
+        self._patches.append(patch_for_task(self.task))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._patches.pop().undo()
+
+    def close(self) -> None:
+        """Finish the captures and close what is left open on the hosts."""
+        for capture in list(self._captures):
+            capture.close()
+        for node in self.nodes.values():
+            if isinstance(node, Host):
+                node.task.exit()
+
+    def __repr__(self) -> str:
+        kind = "virtual" if self.clock.virtual else "real"
+        return f"<Network clock={kind} seed={self.seed}: {', '.join(self.nodes) or 'empty'}>"
+
+
+def _texts(wanted: str | Iterable[str] | None) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted or ())
+
+
+def _hosts(wanted: Host | Iterable[Host]) -> list[Host]:
+    return [wanted] if isinstance(wanted, Host) else list(wanted)

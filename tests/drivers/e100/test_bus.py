@@ -1,0 +1,256 @@
+"""The board below the card: interrupt lines, DMA memory, the PCI bus (core/irq.py, core/dma.py, core/pci.py)."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.devices import boot
+from support.e100 import MAC
+
+from pysock.core.contain import ErrorReporter
+from pysock.core.dma import PAGE, BusError, DmaMemory
+from pysock.core.irq import STORM, IrqController
+from pysock.core.pci import (
+    IRQ_LINES,
+    PCI_BASE_ADDRESS_0,
+    PCI_COMMAND,
+    PCI_DEVICE_ID,
+    PCI_INTERRUPT_LINE,
+    PCI_REVISION_ID,
+    PCI_VENDOR_ID,
+    PciBus,
+    PciDevice,
+    PciDriver,
+)
+from pysock.drivers.e100.hw_card import E100Card
+
+# --- interrupt lines --------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.irqs = IrqController(ErrorReporter(self.log.append))
+        self.calls: list[str] = []
+
+    def device(self, name: str, number: int = 9, shared: bool = True) -> None:
+        """A device whose handler says yes and quiets it if it was its own."""
+        line = self.irqs.line(number)
+
+        def handler() -> bool:
+            self.calls.append(name)
+            mine = name in line.sources
+            self.irqs.release(line, name)
+            return mine
+
+        self.irqs.request_irq(number, handler, name, name, shared)
+
+    def pull(self, name: str, number: int = 9) -> None:
+        self.irqs.pull(self.irqs.line(number), name)
+
+
+def test_everybody_on_a_shared_line_is_asked() -> None:
+    board = Lines()
+    board.device("a")
+    board.device("b")
+    board.pull("b")
+    assert board.calls == ["a", "b"]
+    assert board.irqs.line(9).unhandled == 0
+    board.irqs.free_irq(9, "a")
+    board.pull("b")
+    assert board.calls == ["a", "b", "b"]
+
+
+def test_a_line_is_shared_only_by_consent() -> None:
+    board = Lines()
+    board.device("a", shared=False)
+    with pytest.raises(OSError) as caught:
+        board.device("b")
+    assert caught.value.errno == errno.EBUSY
+
+
+def test_handlers_wait_while_interrupts_are_off_and_never_nest() -> None:
+    board = Lines()
+    depth = []
+
+    def handler() -> bool:
+        depth.append(len(depth))
+        if len(depth) < 3:
+            board.pull("other", 10)  # another device wants attention meanwhile
+        board.irqs.release(board.irqs.line(9), "a")
+        depth.append(-1)
+        return True
+
+    board.irqs.request_irq(9, handler, "a", "a")
+    board.device("other", 10)
+    board.irqs.local_irq_save()
+    board.irqs.local_irq_save()
+    board.pull("a")
+    board.irqs.local_irq_restore()
+    assert depth == []
+    board.irqs.local_irq_restore()
+    assert depth == [0, -1]
+    assert board.calls == ["other"]
+
+
+def test_a_level_that_fell_again_is_not_delivered() -> None:
+    board = Lines()
+    board.device("a")
+    board.irqs.local_irq_save()
+    board.pull("a")
+    board.irqs.release(board.irqs.line(9), "a")
+    board.irqs.local_irq_restore()
+    assert board.calls == []
+
+
+def test_a_line_pulled_before_anybody_listens() -> None:
+    board = Lines()
+    board.pull("a")
+    board.device("a")
+    assert board.calls == ["a"]
+
+
+def test_a_storm_ends_and_a_new_handler_revives_the_line() -> None:
+    board = Lines()
+    board.device("a")
+    board.pull("nobody")
+    assert len(board.calls) == STORM
+    assert board.log == ["pysock: irq 9: nobody cared; the line is off"]
+    board.irqs.release(board.irqs.line(9), "nobody")
+    board.pull("a")
+    assert len(board.calls) == STORM
+    board.irqs.release(board.irqs.line(9), "a")
+    board.device("b")
+    board.pull("b")
+    assert board.calls[-1] == "b"
+
+
+def test_a_handler_that_raises_is_reported() -> None:
+    board = Lines()
+    board.irqs.request_irq(9, lambda: bool(1 // 0), "broken", "broken")
+    board.device("a")
+    board.pull("a")
+    assert board.calls == ["a"]
+    assert "broken: interrupt handler raised ZeroDivisionError" in board.log[0]
+
+
+# --- DMA memory -------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded_and_checked() -> None:
+    dma = DmaMemory(limit=1 << 16)
+    at = dma.alloc(100)
+    dma.write(at, b"x" * 100)
+    assert dma.read(at, 100) == b"x" * 100
+    for address, size in ((len(dma.mem), 1), (-1, 1), (1 << 32, 4), (len(dma.mem) - 1, 2)):
+        with pytest.raises(BusError):
+            dma.read(address, size)
+        with pytest.raises(BusError):
+            dma.write(address, bytes(size))
+    with pytest.raises(BusError):
+        dma.write(0, b"null")
+    with pytest.raises(OSError) as caught:
+        dma.alloc(1 << 16)
+    assert caught.value.errno == errno.ENOMEM
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 5000))))
+def test_allocations_never_overlap_and_all_comes_back(steps: list[tuple[bool, int]]) -> None:
+    dma = DmaMemory()
+    live: dict[int, int] = {}
+    for allocate, number in steps:
+        if allocate or not live:
+            at = dma.alloc(number)
+            assert at % 64 == 0
+            assert dma.read(at, number) == bytes(number)
+            dma.write(at, b"\xff" * number)
+            assert all(at + number <= other or other + size <= at for other, size in live.items())
+            live[at] = number
+        else:
+            at = sorted(live)[number % len(live)]
+            del live[at]
+            dma.free(at)
+    for at in live:
+        dma.free(at)
+    assert dma.allocated == 0
+    assert len(dma.mem) == PAGE
+
+
+# --- the bus ----------------------------------------------------------------------------------------------------------
+
+
+class Recorder(PciDriver):
+    """Takes what its table says; ``refuses`` is the errno that it refuses with."""
+
+    __slots__ = ("calls", "id_table", "refuses")
+    name = "recorder"
+
+    def __init__(self, refuses: int = 0, ids: tuple[int, int] = (0x8086, 0x1229)) -> None:
+        self.refuses = refuses
+        self.id_table = (ids,)
+        self.calls: list[str] = []
+
+    def probe(self, pdev: PciDevice) -> None:
+        self.calls.append("probe")
+        if self.refuses:
+            raise OSError(self.refuses, "no")
+
+    def remove(self, pdev: PciDevice) -> None:
+        self.calls.append("remove")
+
+    def suspend(self, pdev: PciDevice) -> None:
+        self.calls.append(f"suspend {pdev.bars[0].read8(1):#x}")
+
+    def resume(self, pdev: PciDevice) -> None:
+        self.calls.append(f"resume {pdev.bars[0].read8(1):#x}")
+
+
+def test_life_of_a_card() -> None:
+    bus = PciBus(boot())
+    driver = Recorder()
+    bus.register_driver(driver)
+    pdev = bus.plug(E100Card(MAC))
+    bus.suspend(pdev)
+    assert pdev.bars[0].read8(1) == 0xFF
+    bus.suspend(pdev)
+    bus.resume(pdev)
+    bus.resume(pdev)
+    bus.unplug(pdev)
+    bus.unplug(pdev)
+    assert driver.calls == ["probe", "suspend 0x0", "resume 0x0", "remove"]
+    assert bus.devices == []
+    assert pdev.bars[0].read32(0) == 0xFFFF_FFFF
+
+
+def test_config_space() -> None:
+    bus = PciBus(boot())
+    cards = [bus.plug(E100Card(MAC)) for _ in range(5)]
+    pdev = cards[1]
+    assert pdev.read_config_word(PCI_VENDOR_ID) == 0x8086
+    assert pdev.read_config_word(PCI_DEVICE_ID) == 0x1229
+    assert pdev.config[PCI_REVISION_ID] == 8
+    assert [one.config[PCI_INTERRUPT_LINE] for one in cards] == [*IRQ_LINES, IRQ_LINES[0]]
+    assert len({bytes(one.config[PCI_BASE_ADDRESS_0 : PCI_BASE_ADDRESS_0 + 4]) for one in cards}) == 5
+    pdev.enable()
+    assert pdev.read_config_word(PCI_COMMAND) == 6
+    pdev.disable()
+    assert pdev.read_config_word(PCI_COMMAND) == 2
+    assert pdev.name == "0000:00:01.0"
+
+
+def test_who_gets_a_card() -> None:
+    bus = PciBus(boot())
+    pdev = bus.plug(E100Card(MAC))
+    stranger, shy, taker, late = Recorder(ids=(1, 2)), Recorder(errno.ENODEV), Recorder(), Recorder()
+    for driver in (stranger, shy, taker, late):
+        bus.register_driver(driver)
+    assert [driver.calls for driver in (stranger, shy, taker, late)] == [[], ["probe"], ["probe"], []]
+    assert pdev.driver is taker
+    bus.drivers[:] = [Recorder(errno.EIO)]
+    with pytest.raises(OSError) as caught:
+        bus.plug(E100Card(MAC))
+    assert caught.value.errno == errno.EIO
+    assert bus.devices == [pdev]

@@ -1,0 +1,121 @@
+"""Checksums that the driver finishes and verifies for the chip (driver_sum.py)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.e100 import E100Hosts, card, nic
+
+from pysock.core.netdev_config import dev_set_features
+from pysock.core.netdev_features import NETIF_F_HW_CSUM, NETIF_F_RXCSUM
+from pysock.core.skb_data import skb_to_bytes
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY
+from pysock.drivers.e100 import driver_sum
+from pysock.syscalls.socket import sys_connect
+from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.uapi.socket import MSG_DONTWAIT
+from pysock.wire.checksum import finish, partial, pseudo
+
+SRC, DST = b"\x0a\0\0\1", b"\x0a\0\0\2"
+SRC6, DST6 = b"\xfe\x80" + bytes(13) + b"\1", b"\xfe\x80" + bytes(13) + b"\2"
+
+
+def frame(protocol: int, segment: bytes, six: bool = False, flags: int = 0x4000) -> bytes:
+    """An Ethernet frame with ``segment``, whose checksum is filled in."""
+    field = 16 if protocol == IPPROTO_TCP else 6
+    source, target = (SRC6, DST6) if six else (SRC, DST)
+    total = pseudo(source, target, protocol, len(segment)) + partial(segment)
+    check = (finish(total) or 0xFFFF).to_bytes(2, "big")
+    segment = segment[:field] + check + segment[field + 2 :]
+    if six:
+        ip = b"\x60\0\0\0" + len(segment).to_bytes(2, "big") + bytes((protocol, 64)) + source + target
+        return bytes(12) + b"\x86\xdd" + ip + segment
+    ip = b"\x45\0" + (20 + len(segment)).to_bytes(2, "big") + b"\0\1" + flags.to_bytes(2, "big")
+    return bytes(12) + b"\x08\0" + ip + bytes((64, protocol, 0, 0)) + source + target + segment
+
+
+TCP = bytes(12) + b"\x80\x10" + bytes(18) + b"payload"
+UDP = bytes(8) + b"datagram"
+
+
+@pytest.mark.parametrize("six", [False, True])
+@pytest.mark.parametrize(("protocol", "segment"), [(IPPROTO_TCP, TCP), (IPPROTO_TCP, TCP[:-3]), (IPPROTO_UDP, UDP)])
+def test_good_and_bad(protocol: int, segment: bytes, six: bool) -> None:
+    good = frame(protocol, segment, six)
+    skb = driver_sum.build_skb(good, len(good))
+    assert skb.ip_summed == CHECKSUM_UNNECESSARY
+    assert skb_to_bytes(skb) == good
+    if protocol == IPPROTO_TCP:
+        assert b"".join(skb.frags) == segment[32:]
+    for at in range(34, len(good)):
+        bad = good[:at] + bytes((good[at] ^ 1,)) + good[at + 1 :]
+        assert driver_sum.build_skb(bad, len(bad)).ip_summed == CHECKSUM_NONE
+
+
+def test_what_is_left_to_the_stack() -> None:
+    fragment = frame(IPPROTO_UDP, UDP, flags=0x2000)
+    other = frame(47, UDP)
+    unsummed = frame(IPPROTO_UDP, UDP)
+    unsummed = unsummed[:40] + b"\0\0" + unsummed[42:]
+    for data in (fragment, other, unsummed):
+        assert driver_sum.build_skb(data, len(data)).ip_summed == CHECKSUM_NONE
+    padded = frame(IPPROTO_UDP, UDP) + bytes(9)
+    assert driver_sum.build_skb(padded, len(padded)).ip_summed == CHECKSUM_UNNECESSARY
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x08\0\x45", b"\x86\xdd\x60"]))
+def test_any_frame_stays_as_it_is(tail: bytes, start: bytes) -> None:
+    data = bytes(12) + start + tail
+    assert skb_to_bytes(driver_sum.build_skb(data, len(data))) == data
+
+
+@given(st.binary(min_size=8, max_size=100))
+def test_finishing(segment: bytes) -> None:
+    mem = bytearray(b"before" + segment + b"behind")
+    driver_sum.finish(mem, 6, 6 + len(segment), 6)
+    pseudo_header = int.from_bytes(segment[6:8], "big")
+    assert finish(partial(bytes(mem[6:-6])) + pseudo_header) in (0, 0xFFFF)
+    assert (mem[:12], mem[14:]) == (b"before" + segment[:6], segment[8:] + b"behind")
+    assert mem[12:14] != b"\0\0"
+
+
+@pytest.mark.parametrize("features", [0, NETIF_F_HW_CSUM, NETIF_F_RXCSUM])
+def test_with_and_without(features: int) -> None:
+    """The same data whoever computes; what is on the wire is right; what is wrong there is not delivered."""
+    lab = E100Hosts()
+    a, b = lab.two()
+    for host in (a, b):
+        host.call(dev_set_features, host.dev(), host.dev().features & ~(NETIF_F_HW_CSUM | NETIF_F_RXCSUM) | features)
+    server = b.bound("10.0.0.2", 99)
+    client = a.bound("10.0.0.1", 98)
+    on_wire: list[bytes] = []
+
+    def look(data: bytes) -> tuple[bytes, int]:
+        on_wire.append(data)
+        return data, 0
+
+    lab.wire.a.lane.tamper = look
+    a.sendto(client, b"x" * 101, ("10.0.0.2", 99))
+    assert b.recv(server, flags=MSG_DONTWAIT) == b"x" * 101
+    sent = on_wire[-1]
+    assert driver_sum.build_skb(sent, len(sent)).ip_summed == CHECKSUM_UNNECESSARY
+    lab.kernel.enter()
+    card(b).receive(sent[:-1] + b"y", 0)
+    lab.kernel.leave()
+    assert b.counted()["UdpInCsumErrors"] == 1
+
+
+def test_tcp_takes_the_fast_path() -> None:
+    lab = E100Hosts()
+    a, b = lab.two()
+    listener = b.listen("10.0.0.2", 80)
+    client = a.tcp()
+    sys_connect(a.task, client, ("10.0.0.2", 80))
+    server = b.accept(listener)
+    before = b.counted().get("TcpExtTCPHPHits", 0)
+    for _ in range(20):
+        a.sendto(client, b"tick")
+        assert b.recv(server) == b"tick"
+    assert b.counted()["TcpExtTCPHPHits"] - before >= 19
+    assert nic(b).resets == 0

@@ -1,0 +1,30 @@
+"""The examples with networks of hosts pass, and their captures open in tshark without a complaint."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.inet_api import tshark
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WANTED = {"lossy_link": "lossy", "partition": "partition", "router": "router", "bridge": "bridge"}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_example(name: str, tmp_path: Path) -> None:
+    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'out'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(EXAMPLES / f"test_{name}.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (capture,) = (tmp_path / "out").rglob(f"{WANTED[name]}.pcapng")
+    assert len(tshark(capture).splitlines()) > 10
+    malformed = tshark(capture, "-Y", "_ws.malformed || (tcp.checksum.status == 0 && !(tcp.analysis.flags))")
+    assert name == "lossy_link" or malformed == ""  # there, some frames are damaged on purpose
