@@ -51,7 +51,9 @@ def main(pytest_args: list[str]) -> int:
     env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), *pyenv_bins()])
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch, "tox.json")
-        command = [sys.executable, "-m", "tox", "run", "--result-json", str(report)]
+        # As many environments at once as there are processors; each prints when it is done.
+        command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
+        command += ["--result-json", str(report)]
         if pytest_args:
             command += ["--", *pytest_args]
         code = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, check=False).returncode
