@@ -47,6 +47,9 @@ class _Flow:
 
     def add(self, skb: SkBuff, at: int) -> None:
         queue = self.queue
+        if not queue or queue[-1][0] <= at:  # the usual one: they come in order
+            queue.append((at, skb))
+            return
         index = len(queue)
         while index and queue[index - 1][0] > at:
             index -= 1

@@ -79,8 +79,17 @@ def flow_bytes(skb: SkBuff) -> bytes:
     """What tells the flow of ``skb`` from others: addresses, protocol, and ports where they are in the packet
     (skb_flow_dissect). For what is not IP, the frame's addresses and type.
     """
-    at = skb.network_header - skb.data
+    start = skb.network_header
+    at = start - skb.data
     if at >= 0 and skb.protocol == ETH_P_IP:
+        head = skb.head
+        if (
+            skb.len - skb.data_len >= at + ipv4.HEADER_SIZE + _PORTS
+            and head[start] == 0x45
+            and head[start + 9] in (IPPROTO_TCP, IPPROTO_UDP)
+            and not (head[start + 6] & 0x3F or head[start + 7])
+        ):  # the usual packet: addresses and ports side by side
+            return bytes(head[start + 9 : start + 10] + head[start + 12 : start + 24])
         fixed = skb_header_pointer(skb, at, ipv4.HEADER_SIZE)
         if fixed is not None:
             key = bytes(fixed[9:10] + fixed[12:20])

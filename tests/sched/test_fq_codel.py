@@ -51,6 +51,10 @@ def test_what_is_not_ip_has_flows_too() -> None:
 # --- CoDel's law --------------------------------------------------
 
 
+def unexpected(skb: SkBuff) -> None:
+    raise AssertionError("CoDel dropped a packet")
+
+
 def codel(ecn: bool = False, ce_threshold: int = 0) -> CodelQueue:
     return CodelQueue(CodelParams(5 * MS, 100 * MS, 1514, ecn, ce_threshold))
 
@@ -80,13 +84,13 @@ def test_a_queue_that_is_short_or_fast_is_left_alone() -> None:
     for ms in range(300):  # late, but never more than one packet behind it
         queue.push(udp(1000), ms * MS)
         queue.push(udp(500), ms * MS)
-        assert queue.dequeue((ms + 50) * MS, pytest.fail) is not None
-        assert queue.dequeue((ms + 50) * MS, pytest.fail) is not None
+        assert queue.dequeue((ms + 50) * MS, unexpected) is not None
+        assert queue.dequeue((ms + 50) * MS, unexpected) is not None
     for ms in range(300):
         for _ in range(3):
             queue.push(udp(1000), ms * MS)
         for _ in range(3):
-            assert queue.dequeue(ms * MS + 4_999_999, pytest.fail) is not None
+            assert queue.dequeue(ms * MS + 4_999_999, unexpected) is not None
 
 
 def test_it_stops_when_packets_leave_in_time_and_resumes_where_it_was() -> None:
@@ -99,7 +103,7 @@ def test_it_stops_when_packets_leave_in_time_and_resumes_where_it_was() -> None:
         pass
     for _ in range(4):
         queue.push(udp(1000), now)
-    assert queue.dequeue(now, pytest.fail) is not None
+    assert queue.dequeue(now, unexpected) is not None
     assert not queue.dropping
     assert queue.count == count
     start = now + 10 * MS
@@ -126,7 +130,7 @@ def test_the_ce_threshold() -> None:
     queue = codel(ecn=True, ce_threshold=1 * MS)
     for age in (1, 2):
         queue.push(udp(1000, tos=1), (10 - age) * MS)
-    skbs = [queue.dequeue(10 * MS, pytest.fail) for _ in range(2)]
+    skbs = [queue.dequeue(10 * MS, unexpected) for _ in range(2)]
     assert [skb.head[15] & 3 for skb in skbs if skb is not None] == [1, 3]
     assert queue.params.ce_mark == 1
 

@@ -260,7 +260,7 @@ class Multipath:
     def __init__(self, inet: InetNet) -> None:
         self.inet = inet
         self.policy = 0
-        self.secret = inet.kernel.random("fib.multipath").randrange(1, _PRIME)
+        self.secret = 0  # not yet chosen
         inet.net.sysctl.register_int("net.ipv4.fib_multipath_hash_policy", 0, 0, 1, on_change=self._set_policy)
 
     def _set_policy(self, value: int) -> None:
@@ -269,6 +269,8 @@ class Multipath:
 
     def choose(self, entry: FibEntry, flow: Flow) -> Nexthop:
         """The next hop of this flow, in proportion to the weights of those that are alive."""
+        if not self.secret:
+            self.secret = self.inet.kernel.random("fib.multipath").randrange(1, _PRIME)
         alive = [hop for hop in entry.nexthops if not hop.dead] or list(entry.nexthops)
         number = int.from_bytes(flow.saddr + flow.daddr, "big")
         if self.policy:

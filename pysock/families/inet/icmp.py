@@ -16,14 +16,15 @@ from functools import partial
 
 from pysock.core.skb_data import pskb_may_pull, skb_checksum, skb_copy_bits
 from pysock.core.skbuff import CHECKSUM_NONE, SkBuff, consume_skb, kfree_skb
-from pysock.families.inet import icmp_rate, ping, route
+from pysock.families.inet import icmp_rate, ip_options, ping, route
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL
 from pysock.families.inet.icmp_rate import IcmpNet, icmp_of
-from pysock.families.inet.ip_output import send_datagram
+from pysock.families.inet.ip_output import send_datagram, send_packet
 from pysock.families.inet.nexthop import redirect
 from pysock.uapi.if_packet import PACKET_HOST
 from pysock.uapi.in_ import IPPROTO_ICMP
+from pysock.wire import ipv4
 from pysock.wire.checksum import checksum
 from pysock.wire.icmp import (
     DEST_UNREACH,
@@ -143,6 +144,14 @@ def _reply(inet: InetNet, skb: SkBuff, type: int, rest: int, payload: tuple[byte
     check = skb_checksum(answer, 0, answer.len) ^ 0xFFFF
     answer.head = HEADER.pack(type, 0, check, rest)
     inet.mibs.icmp_out(type)
+    size = (head[at] & 15) * 4
+    if size > _IP_HEADER:
+        options = ip_options.echo(bytes(head[at : at + size]))
+        ttl = rt.hoplimit or inet.default_ttl
+        ident = inet.ids.getrandbits(16)
+        plain = ipv4.build(rt.saddr, rt.daddr, IPPROTO_ICMP, tos=head[at + 1], ident=ident, ttl=ttl)
+        send_packet(inet, rt, ip_options.with_options(inet, plain, options, rt.saddr, answer.len), answer)
+        return
     send_datagram(inet, rt, IPPROTO_ICMP, answer, tos=head[at + 1])
 
 

@@ -6,8 +6,7 @@
 The way of a flow is looked up once: `Forwarder.ways` remembers it by addresses and incoming device until the routing
 table's generation changes. Only what arrived for our own link-layer address is forwarded.
 
-Not here: options that a router would fill in (record route, timestamp) pass as they are, source-routed datagrams are
-dropped; multicast routing.
+Options are ip_options_rcv's business. Not here: multicast routing.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ from pysock.core.skbuff import (
     skb_release_data,
     skb_shift_headers,
 )
-from pysock.families.inet import icmp, route
+from pysock.families.inet import icmp, ip_options_rcv, route
 from pysock.families.inet.devinet import in_device, onlink
 from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
-from pysock.families.inet.ip_fragment import fragment
 from pysock.families.inet.ip_output import finish_output
 from pysock.uapi.if_packet import PACKET_HOST
 from pysock.uapi.in_ import IPPROTO_TCP
 from pysock.wire.icmp import PKT_FILTERED
-from pysock.wire.ipv4 import OPT_END, OPT_LSRR, OPT_NOOP, OPT_SSRR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,9 +148,7 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     head = skb.head
     dev = skb.dev
     assert dev is not None
-    if (skb.ext is not None and skb.ext.pkt_type != PACKET_HOST) or (
-        size > 20 and source_routed(bytes(head[off + 20 : off + size]))
-    ):
+    if skb.ext is not None and skb.ext.pkt_type != PACKET_HOST:
         kfree_skb(skb, "NOT_SPECIFIED")
         return
     ttl, protocol, check = _TTL_CHECK.unpack_from(head, off + 8)
@@ -182,6 +177,9 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     if redirect and forwarder.may_redirect(bytes(head[off + 12 : off + 16])):
         icmp.send(inet, skb, icmp.REDIRECT, 1, int.from_bytes(rt.gateway or rt.daddr, "big"))
     skb = skb_share_check(skb)
+    if size > 20:
+        skb = ip_options_rcv.forwarded(inet, skb, off, size, rt.saddr)
+        check = int.from_bytes(skb.head[off + 10 : off + 12], "big")
     check += 0x100
     tail = skb.data + length - skb.data_len
     view = memoryview(skb.head)
@@ -253,25 +251,8 @@ def _finish_accepted(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool
     for one in inet.kernel.dev_layer.gso_segment(skb, 0):  # ip_finish_output_gso()
         one.mac_header = -1
         one.gso_size = 0
-        if one.len > mtu:
-            fragment(inet, rt, one, mtu)
-        else:
-            finish_output(inet, rt, one, mtu)
+        finish_output(inet, rt, one, mtu)
     kfree_skb(skb)
-
-
-def source_routed(options: bytes) -> bool:
-    """Whether loose or strict source routing is among the options of a header."""
-    at = 0
-    while at < len(options) and options[at] != OPT_END:
-        kind = options[at]
-        if kind in (OPT_LSRR, OPT_SSRR):
-            return True
-        length = 1 if kind == OPT_NOOP else options[at + 1] if at + 1 < len(options) else 0
-        if not length:
-            return False
-        at += length
-    return False
 
 
 def unreachable(inet: InetNet, skb: SkBuff, kind: int | None) -> None:

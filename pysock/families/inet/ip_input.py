@@ -15,7 +15,7 @@ from struct import Struct
 from pysock.core.netfilter import NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, NFPROTO_IPV4, netfilter_of
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
-from pysock.families.inet import icmp, ip_forward
+from pysock.families.inet import icmp, ip_forward, ip_options_rcv
 from pysock.families.inet.devinet import in_device
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet.ip_reasm import reasm_of
@@ -192,10 +192,14 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
     if isinstance(rt, Rtable):
         kind = rt.type  # a copy of our own broadcast or multicast (ip_mc_output)
     else:
-        if ip_forward.forward_known(inet, skb, off, header_len):
+        if header_len == 20 and ip_forward.forward_known(inet, skb, off, header_len):
             return
         flow = None if inet.fib.plain else flow_in(skb, off)
         kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev, flow)
+        if header_len > 20 and kind > 0:
+            skb, kind = ip_options_rcv.receive(inet, skb, off, header_len, kind)
+            if not kind:
+                return
     if kind in (RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST):
         if kind == RTN_BROADCAST:
             inet.mibs.ipext.InBcastPkts += 1

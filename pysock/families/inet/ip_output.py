@@ -106,7 +106,7 @@ def xmit_segment(
     if hh is None or (size > rt.mtu and not gso_size):
         skb = finished_skb(ip + header, 0, HEADER_LEN, n, frags, ETH_P_IP, rt.dev, csum_offset, gso_size)
         skb.mac_header = -1
-        neigh = rt.neigh
+        neigh = (rt.inner or rt).neigh
         if neigh is not None:
             neigh.hint_progress(id(sk), sk.progress())
         return local_out(inet, rt, skb, socket_mtu(sk, rt), sk)

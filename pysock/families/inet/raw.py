@@ -18,6 +18,7 @@ from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
 from pysock.families.inet import igmp_sock, ip_cmsg, ip_error
 from pysock.families.inet.addr import ANY, host_text, is_multicast
 from pysock.families.inet.datagram import DatagramProto, DatagramSock, queue_rcv, wait_for_room
+from pysock.families.inet.devinet import is_member
 from pysock.families.inet.icmp_rate import icmp_of
 from pysock.families.inet.nexthop import icmp_says
 from pysock.families.inet.raw_output import route_datagram, send_hdrincl, send_payload
@@ -94,7 +95,10 @@ class RawTable:
         head = skb.head
         at = skb.network_header
         saddr, daddr = bytes(head[at + 12 : at + 16]), bytes(head[at + 16 : at + 20])
-        ifindex = skb.dev.ifindex if skb.dev is not None else 0
+        dev = skb.dev
+        ifindex = dev.ifindex if dev is not None else 0
+        if dev is not None and is_multicast(daddr) and not is_member(dev, daddr, saddr):
+            return False
         delivered = False
         for sk in owners:
             if sk.wants(saddr, daddr, ifindex):

@@ -10,7 +10,7 @@ import errno
 
 from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.errors import err
-from pysock.families.inet import igmp_sock, ip_error, route
+from pysock.families.inet import igmp_sock, ip_error, ip_options, route
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.datagram import DatagramSock
 from pysock.families.inet.inet_sock import (
@@ -235,10 +235,10 @@ def _set_multicast_if(sk: InetSock, value: bytes) -> None:
 
 
 def _set_options(sk: InetSock, value: bytes) -> None:
-    """IP options in our datagrams: only their absence is supported."""
-    if any(value):
+    """IP options in our datagrams; a stream has none."""
+    if any(value) and sk.type == SOCK_STREAM:
         raise err(errno.EOPNOTSUPP)
-    sk.ip_options = b""
+    sk.ip_options = ip_options.parse(value, sk.creds.capable(CAP_NET_RAW))
 
 
 def route_of(sk: InetSock) -> route.Rtable:

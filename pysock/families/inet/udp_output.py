@@ -20,7 +20,7 @@ from pysock.core.errors import err
 from pysock.core.skbuff import CHECKSUM_NONE, consume_skb, finished_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
-from pysock.families.inet import ip_cmsg, ip_error, route, tx_timestamp, zerocopy
+from pysock.families.inet import ip_cmsg, ip_error, ip_options, route, tx_timestamp, zerocopy
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
@@ -137,8 +137,9 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
 
 def _confirm(rt: Rtable) -> None:
     """MSG_CONFIRM: the program had an answer from there (dst_confirm_neigh)."""
-    if rt.neigh is not None:
-        rt.neigh.confirm()
+    neigh = (rt.inner or rt).neigh  # a detour has none of its own
+    if neigh is not None:
+        neigh.confirm()
 
 
 def push_pending(sk: UdpSock) -> None:
@@ -162,7 +163,7 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         daddr, dport = sk.daddr, sk.dport
     else:
         raise err(errno.EDESTADDRREQ)
-    special = sk.table.coverage is not None
+    special = sk.table.coverage is not None or bool(sk.ip_options)
     if msg is not None and msg.control:
         ip_cmsg.parse_send(msg.control, params)
         special = True
@@ -218,7 +219,7 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     _, _, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
     n = len(data)
     length = n + _HEADERS
-    direct = n <= limit
+    direct = n <= limit and not sk.ip_options
     if not direct and middle[0]:  # to be cut: DF is for datagrams that fit
         middle = b"\0" + middle[1:]
         ip_sum += 0xFFFF - (DF % 0xFFFF)
@@ -242,8 +243,10 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
         offset = 0
     head = front + _pack(length, ident, middle, check, names, n + 8, udp_check)
     skb = finished_skb(head, offset, offset + _IP_HEADER, n, (data,) if n else (), ETH_P_IP, rt.dev, _CHECK)
+    if sk.ip_options:
+        ip_options.insert(sk.inet, skb, sk.ip_options, rt.saddr)
     if coverage is not None:
-        coverage.finish(sk, skb, offset + _IP_HEADER)
+        coverage.finish(sk, skb, skb.transport_header)
     elif no_check:
         skb.ip_summed = CHECKSUM_NONE
     if sk.priority:

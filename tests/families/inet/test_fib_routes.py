@@ -1,4 +1,4 @@
-"""Routes as `ip route` changes them, with several ways, types of service, metrics; a model of the table (fib_trie.c)."""
+"""Routes as `ip route` changes them: several ways, types of service, metrics; a model of the table (fib_trie.c)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from pysock.families.inet.fib import (
     FibEntry,
     FibTable,
     Nexthop,
+    prefix_bits,
 )
 from pysock.families.inet.fib_config import add_route, del_route
 from pysock.families.inet.fib_rules import Flow
@@ -226,6 +227,9 @@ ADDRESSES = st.builds(lambda high, low: high << 28 | low, st.integers(0, 3), st.
 FLAGS = st.sampled_from((NLM_F_CREATE | NLM_F_EXCL, NLM_F_CREATE, APPEND, REPLACE, NLM_F_REPLACE))
 
 
+TOS = st.sampled_from((0, 0, 4))
+
+
 class TableModel(RuleBasedStateMachine):
     """`FibTable` does what a list of routes does, in Linux's order, that is searched from end to end."""
 
@@ -238,7 +242,7 @@ class TableModel(RuleBasedStateMachine):
         rank = entry.prefix, entry.plen, entry.tos, entry.metric
         return [one for one in self.model if (one.prefix, one.plen, one.tos, one.metric) == rank]
 
-    @rule(address=ADDRESSES, plen=PLENS, tos=st.sampled_from((0, 0, 4)), metric=st.integers(0, 2), gw=PLENS, flags=FLAGS)
+    @rule(address=ADDRESSES, plen=PLENS, tos=TOS, metric=st.integers(0, 2), gw=PLENS, flags=FLAGS)
     def add(self, address: int, plen: int, tos: int, metric: int, gw: int, flags: int) -> None:
         prefix = (address >> (32 - plen) << (32 - plen)).to_bytes(4, "big")
         entry = FibEntry(prefix, plen, RTN_UNICAST, None, bytes(4), bytes((1, 1, 1, gw)), metric, tos=tos)
@@ -269,7 +273,7 @@ class TableModel(RuleBasedStateMachine):
         fitting = [
             one
             for one in self.model
-            if int.from_bytes(one.prefix, "big") >> (32 - one.plen) == address >> (32 - one.plen) and one.tos in (0, tos)
+            if prefix_bits(one.prefix, one.plen) == address >> (32 - one.plen) and one.tos in (0, tos)
         ]
         best = min(fitting, key=lambda one: (-one.plen, -one.tos, one.metric), default=None)  # the first of equals
         flow = Flow(address.to_bytes(4, "big"), tos=tos)

@@ -16,7 +16,6 @@ from pysock.core.eth import eth_type_trans
 from pysock.core.neighbour import UPDATE_ADMIN, UPDATE_OVERRIDE
 from pysock.core.skbuff import SkBuff
 from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE
-from pysock.families.inet.ip_forward import source_routed
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi.in_ import (
     IP_MTU,
@@ -408,21 +407,6 @@ def test_accept_local(trio: Trio) -> None:
     router.sysctl("net.ipv4.conf.eth0.accept_local", 1)
     inject(router, datagram("10.0.1.254", "10.0.2.2"))
     assert router.counted()["IpForwDatagrams"] == 1
-
-
-def test_source_routes_are_not_followed(trio: Trio) -> None:
-    _, router, _ = trio
-    route_option = ipv4.build_option(ipv4.OPT_LSRR, b"\x04" + a("10.0.2.2"))
-    inject(router, ipv4.build(a("10.0.1.1"), a("10.0.2.2"), IPPROTO_UDP, bytes(8), options=route_option))
-    assert "IpForwDatagrams" not in router.counted()
-    alert = ipv4.build_option(ipv4.OPT_RA, b"\0\0")
-    inject(router, ipv4.build(a("10.0.1.1"), a("10.0.2.2"), IPPROTO_UDP, bytes(8), options=alert))
-    assert router.counted()["IpForwDatagrams"] == 1
-
-
-@given(st.binary(max_size=40))
-def test_any_options_can_be_looked_through(options: bytes) -> None:
-    source_routed(options)
 
 
 FUZZ_LAB = Hosts()

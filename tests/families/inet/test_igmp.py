@@ -39,7 +39,7 @@ from pysock.uapi.in_ import (
     MCAST_MSFILTER,
     MCAST_UNBLOCK_SOURCE,
 )
-from pysock.uapi.socket import AF_INET
+from pysock.uapi.socket import AF_INET, SOCK_RAW
 from pysock.wire import igmp, ipv4
 from pysock.wire.addr import inet_aton as a
 from pysock.wire.addr import inet_ntoa
@@ -337,7 +337,10 @@ def test_requests_that_cannot_be(link: Link) -> None:
 SOURCES = [bytes((10, 0, 0, i)) for i in range(4)]
 
 
-@given(st.lists(st.tuples(st.sampled_from((MCAST_EXCLUDE, MCAST_INCLUDE)), st.sets(st.sampled_from(SOURCES))), max_size=4))
+WISHES = st.tuples(st.sampled_from((MCAST_EXCLUDE, MCAST_INCLUDE)), st.sets(st.sampled_from(SOURCES)))
+
+
+@given(st.lists(WISHES, max_size=4))
 def test_a_device_wants_what_one_of_its_members_wants(wishes: list[tuple[int, set[bytes]]]) -> None:
     group = Group(G)
     group.members = [Member(mode, sources) for mode, sources in wishes]
@@ -371,3 +374,14 @@ def test_nothing_is_said_on_loopback() -> None:
     host.setopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, G + a("127.0.0.1"))
     host.kernel.sleep(10**9)
     assert lo.stats.tx_packets == 0
+
+
+def test_a_raw_socket_hears_groups_that_the_device_is_in(link: Link) -> None:
+    raw = link.host.socket(SOCK_RAW, 253)  # takes what others joined, by IP_MULTICAST_ALL
+    talker = link.peer.socket(SOCK_RAW, 253)
+    link.peer.setopt(talker, IPPROTO_IP, IP_MULTICAST_IF, a("10.0.0.2"))
+    link.peer.sendto(talker, b"deaf", ("239.1.2.3", 0))
+    fails(errno.EAGAIN, link.host.recvfrom, raw)
+    link.option(IP_ADD_MEMBERSHIP, G, ME)
+    link.peer.sendto(talker, b"all ears", ("239.1.2.3", 0))
+    assert link.host.recvfrom(raw)[0][20:] == b"all ears"

@@ -182,8 +182,15 @@ def test_transparent_needs_a_capability() -> None:
     assert rich.getint(sock, IPPROTO_IP, IP_TRANSPARENT) == 1
 
 
-def test_ip_options_are_not_supported_and_say_so(ours: Ours) -> None:
+def test_ip_options(ours: Ours) -> None:
     sock = ours.socket()
     assert ours.getopt(sock, IPPROTO_IP, IP_OPTIONS, 40) == b""
+    record = b"\x07\x07\x04\0\0\0\0\0"
+    ours.setopt(sock, IPPROTO_IP, IP_OPTIONS, record[:7])
+    assert ours.getopt(sock, IPPROTO_IP, IP_OPTIONS, 40) == record
+    for bad in (record * 6, b"\x07\x08\x04\0", b"\x07\x07\x03\0\0\0\0"):
+        fails(errno.EINVAL, ours.setopt, sock, IPPROTO_IP, IP_OPTIONS, bad)
     ours.setopt(sock, IPPROTO_IP, IP_OPTIONS, b"")
-    fails(errno.EOPNOTSUPP, ours.setopt, sock, IPPROTO_IP, IP_OPTIONS, b"\x07\x07\x04\0\0\0\0\0")
+    assert ours.getopt(sock, IPPROTO_IP, IP_OPTIONS, 40) == b""
+    fails(errno.EOPNOTSUPP, ours.setopt, ours.socket(SOCK_STREAM), IPPROTO_IP, IP_OPTIONS, record)
+    fails(errno.EOPNOTSUPP, ours.setopt, sock, IPPROTO_IP, IP_OPTIONS, b"\x83\x07\x04\x0a\0\0\1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 
 import pytest
+from support.dgram_api import fails
+from support.inet6_api import Ours6
 from support.inet6_hosts import Host6, Lab6, a6
 
 from pysock.core.netfilter import (
@@ -21,6 +23,7 @@ from pysock.core.netfilter import (
 from pysock.core.skb_data import skb_copy_bits
 from pysock.core.skbuff import SkBuff
 from pysock.families.inet6.fib6_config import add_route
+from pysock.uapi.socket import SOCK_STREAM
 
 POINTS = ("prerouting", "input", "forward", "output", "postrouting")
 HBH = bytes((0, 0, 1, 4, 0, 0, 0, 0))  # a hop-by-hop header with padding alone
@@ -60,10 +63,10 @@ def hosts() -> tuple[Lab6, Host6, Host6]:
 
 
 @pytest.mark.parametrize("options", [{}, {"hopopts": HBH}])
-def test_a_packet_s_way(hosts: tuple[Lab6, Host6, Host6], options: dict[str, bytes]) -> None:
+def test_a_packet_s_way(hosts: tuple[Lab6, Host6, Host6], options: dict[str, object]) -> None:
     lab, a, b = hosts
     out, back = Watch(a), Watch(b)
-    assert a.send(a6("2001:db8::2"), b"hello", **options) == 0
+    assert a.send(a6("2001:db8::2"), b"hello", **options) == 0  # type: ignore[arg-type]
     lab.settle(1)
     assert b.got == [b"hello"]
     assert out.seen == ["output ->eth0", "postrouting ->eth0"]
@@ -121,3 +124,36 @@ def test_drops(hosts: tuple[Lab6, Host6, Host6]) -> None:
     lab.settle(1)
     assert b.got == [b"y"]
     assert a.inet6.nf is b.inet6.nf is None
+
+
+def test_a_connection_meets_the_hooks_from_the_first_to_the_last() -> None:
+    """One that exists already leaves its fast path, and returns to it."""
+    api = Ours6()
+    listener = api.bound(type=SOCK_STREAM)
+    api.listen(listener)
+    fd = api.socket(SOCK_STREAM)
+    fails(errno.EINPROGRESS, api.connect, fd, api.name(listener))
+    peer = api.accept(listener)[0]
+    api.sendto(fd, b"before")
+    assert api.recvfrom(peer)[0] == b"before"
+    seen: list[int] = []
+
+    def hook(skb: SkBuff, state: NfState) -> int:
+        assert skb.head[skb.data] >> 4 == 6
+        seen.append(state.hook)
+        return NF_ACCEPT
+
+    hooks = [NfHookOps(hook, NFPROTO_IPV6, point) for point in range(5)]
+    for ops in hooks:
+        nf_register_net_hook(api.task.net, ops)
+    api.sendto(fd, b"while")
+    assert api.recvfrom(peer)[0] == b"while"
+    assert [point for point in (3, 4, 0, 1) if point in seen] == [3, 4, 0, 1]
+    assert seen[:4] == [3, 4, 0, 1]
+    for ops in hooks:
+        nf_unregister_net_hook(api.task.net, ops)
+    seen.clear()
+    api.sendto(fd, b"after")
+    assert api.recvfrom(peer)[0] == b"after"
+    assert seen == []
+    assert api.inet6.nf is None

@@ -7,6 +7,7 @@ prediction did not take: old and future ACKs, window updates, duplicate ACKs. Lo
 from __future__ import annotations
 
 from pysock.core.clock import NEVER, NSEC_PER_MSEC
+from pysock.core.sockopt_set import SOCK_SNDBUF_LOCKED
 from pysock.families.inet.tcp import rack, recovery, rtt
 from pysock.families.inet.tcp.rare import notsent_room
 from pysock.families.inet.tcp.rtt import SAMPLE_INTERVAL
@@ -171,7 +172,13 @@ def process(
 
 
 def check_space(sk: TcpSock) -> None:
-    """tcp_check_space(): wake writers once a third of the buffer is free (sk_stream_is_writeable)."""
+    """tcp_new_space(): the buffer grows with the congestion window, twice of which must fit; wake writers once a third
+    of it is free (sk_stream_is_writeable).
+    """
+    if not sk.flags & SOCK_SNDBUF_LOCKED and sk.packets_out < sk.cwnd:  # tcp_should_expand_sndbuf
+        wanted = 2 * sk.cwnd * (sk.mss + 576)
+        if wanted > sk.sndbuf:
+            sk.sndbuf = max(sk.sndbuf, min(wanted, sk.tcp.wmem[2]))
     if is_writeable(sk):
         sk.nospace = False
         sk.write_space()

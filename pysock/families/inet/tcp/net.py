@@ -113,7 +113,11 @@ class TcpNet:
         self.timestamps = self.window_scaling = self.moderate_rcvbuf = self.sack = self.dsack = True
         self.abort_on_overflow = False
         self.tw_reuse = 2
-        self._register_sysctls()
+        sysctl = inet.net.sysctl
+        sysctl.register_lazy("net.ipv4.tcp", self._register_sysctls)
+        sysctl.register_int(
+            "net.core.somaxconn", self.somaxconn, minimum=0, on_change=partial(setattr, self, "somaxconn")
+        )
 
     def _register_sysctls(self) -> None:
         sysctl = self.inet.net.sysctl
@@ -149,9 +153,6 @@ class TcpNet:
             sysctl.register_bool(
                 f"net.ipv4.tcp_{name}", getattr(self, name), on_change=partial(setattr, self, name)
             )
-        sysctl.register_int(
-            "net.core.somaxconn", self.somaxconn, minimum=0, on_change=partial(setattr, self, "somaxconn")
-        )
         sysctl.register_str("net.ipv4.tcp_congestion_control", self.cong.name, on_change=self._set_cong)
 
     def _set_seconds(self, name: str, seconds: int) -> None:

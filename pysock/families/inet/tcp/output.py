@@ -274,11 +274,12 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
         if not sk.packets_out:
             sk.rto_at = NEVER  # the probe timer's; this data starts its own
             sk.backoff = 0
+        flags = PSH_ACK if n == sk.unsent_bytes else ACK  # the last of what was written (RFC 9293 3.9.1.2)
         if urgent:
             up = pointer_for(sk, sk.snd_nxt)
-            xmit_data(sk, take_unsent(sk, n), n, PSH_ACK | URG if up else PSH_ACK, up)
+            xmit_data(sk, take_unsent(sk, n), n, flags | URG if up else flags, up)
         else:
-            xmit_data(sk, take_unsent(sk, n), n)
+            xmit_data(sk, take_unsent(sk, n), n, flags)
     if sk.unsent_bytes:
         if not sk.packets_out and sk.rto_at == NEVER:
             # Nothing in flight will bring an ACK: probe the window, or flush the cork.

@@ -105,7 +105,7 @@ class TestNagle:
         conn.sock.send(b"b" * 300)
         d.silent()
         conn.sock.send(b"c" * 600)
-        conn.peer.expect("P.", seq=1, n=1000)
+        conn.peer.expect(".", seq=1, n=1000)
         conn.peer.send(".", seq=1, ack=1001)
         d.silent()
         conn.sock.setopt(TCP_CORK, 0)
@@ -146,7 +146,7 @@ class TestPeersWindow:
     def test_zero_window_probes_and_reopening(self, d: Diary) -> None:
         conn = d.accept(mss=1000, win=1000)
         conn.sock.send(b"a" * 1500)
-        conn.peer.expect("P.", seq=1, n=1000)
+        conn.peer.expect(".", seq=1, n=1000)
         conn.peer.send(".", seq=1, ack=1001, win=0)
         d.silent()
         rto = conn.sk.rto
@@ -167,7 +167,7 @@ class TestPeersWindow:
             d.forget()
             conn = d.accept(mss=1012, win=1000, timestamps=stamps)
             conn.sock.send(b"a" * 1500)
-            conn.peer.expect("P.", seq=1, n=1000)
+            conn.peer.expect(".", seq=1, n=1000)
             conn.peer.send(".", seq=1, ack=1001, win=0)
             d.sleep(s=30)
             d.forget()
@@ -179,7 +179,7 @@ class TestPeersWindow:
     def test_window_update_with_data(self, d: Diary) -> None:
         conn = d.accept(mss=1012, win=1000, timestamps=True)
         conn.sock.send(b"a" * 1500)
-        conn.peer.expect("P.", seq=1, n=1000)
+        conn.peer.expect(".", seq=1, n=1000)
         conn.peer.send(".", seq=1, ack=1001, win=0)
         conn.peer.send("P.", seq=1, ack=1001, win=1000, data=b"hi")
         assert (1001, 500) in conn.peer.expect_all()
@@ -197,7 +197,7 @@ class TestPeersWindow:
     def test_half_of_the_largest_window_is_worth_it(self, d: Diary) -> None:
         conn = d.accept(mss=1000, win=600)
         conn.sock.send(b"a" * 2000)
-        conn.peer.expect("P.", seq=1, n=600)
+        conn.peer.expect(".", seq=1, n=600)
 
     def test_old_acks_do_not_move_the_window(self, d: Diary) -> None:
         conn = d.accept(mss=1000, win=10000)
