@@ -58,8 +58,8 @@ class DeviceLayer:
 
     ``gso_segment(skb, features)`` cuts a super-segment into a list of packets for a device that can't (core/gso.py; a
     plugin that knows more protocols may put its own there). ``gifconf`` has, by address family, a function that lists a
-    device's addresses for SIOCGIFCONF, as the 16 bytes of a struct sockaddr each. ``ioctls`` has the driver that answers
-    a command (`Driver.ioctls`).
+    device's addresses for SIOCGIFCONF, as the 16 bytes of a struct sockaddr each. ``ioctls`` has the driver that
+    answers a command (`Driver.ioctls`).
     """
 
     __slots__ = (

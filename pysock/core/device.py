@@ -5,6 +5,7 @@
     netdev_register.py  names, alloc_netdev, register_netdev, unregister_netdev, dev_change_net
     netdev_config.py    up, down, flags, carrier, MTU, name, addresses, features
     netdev_features.py  NETIF_F_* and the rules among them;  netdev_events.py  NETDEV_*
+    netdev_upper.py     devices upon devices: links, masters, what an upper one asks of a lower;  vlan.py  802.1Q tags
     eth.py              Ethernet framing and defaults
     dev_xmit.py         from dev_queue_xmit to the driver;  qdisc.py  queueing disciplines
     dev.py              DeviceLayer (one per Kernel), netif_rx, netif_receive_skb, packet types
@@ -57,6 +58,7 @@ from pysock.core.netdevice import (
     NETREG_UNREGISTERING,
     RX_HANDLER_ANOTHER,
     RX_HANDLER_CONSUMED,
+    RX_HANDLER_EXACT,
     RX_HANDLER_PASS,
     NetDevice,
     napi_disable,
@@ -81,6 +83,7 @@ __all__ = [
     "NETREG_UNREGISTERING",
     "RX_HANDLER_ANOTHER",
     "RX_HANDLER_CONSUMED",
+    "RX_HANDLER_EXACT",
     "RX_HANDLER_PASS",
     "DeviceStats",
     "Driver",

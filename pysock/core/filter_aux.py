@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
 from pysock.uapi import filter as bpf
-from pysock.uapi.if_ether import ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
+from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _vlan_present(skb: SkBuff) -> int:
 
 
 def _vlan_tpid(skb: SkBuff) -> int:
-    return 0 if skb.vlan_tci is None else ETH_P_8021Q
+    return 0 if skb.vlan_tci is None else skb.need_ext().vlan_proto
 
 
 def _random(skb: SkBuff) -> int:

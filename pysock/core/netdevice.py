@@ -79,7 +79,8 @@ class NetDevice:
     __slots__ = (
         "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "features", "flags",
         "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress", "kernel",
-        "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "operstate",
+        "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net",
+        "netdev_ops", "no_queue", "operstate",
         "owner", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
         "running", "rx_handler", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped",
         "type", "uc", "uppers", "vlan_group", "watchdog", "watchdog_timeo", "xmit_direct",
@@ -168,6 +169,7 @@ class NetDevice:
             and not self.taps
             and (qdisc is None or qdisc.queueless)
             and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
+            and self.gso_max_size >= GSO_MAX_SIZE
         )
 
     # -- looking at it -------------------------------------------------------------------------------------

@@ -191,8 +191,9 @@ class SoftnetData:
         if napi.gro is not None:
             napi.gro.flush()
         self.processed += work
-        if napi.scheduled:
-            # Not completed: it goes to the end of the list, behind the other devices.
+        if napi.scheduled and napi not in self.poll_list:
+            # Not completed: it goes to the end of the list, behind the other devices. (Completed and scheduled again
+            # meanwhile, it is there already.)
             self.poll_list.append(napi)
         return max(work, 1)
 

@@ -192,7 +192,9 @@ class SysctlTable:
 
     def register_lazy(self, directory: str, register: Callable[[], None]) -> None:
         """Call `register`, which adds entries below `directory` ("net.ipv4.neigh.eth0"), when somebody first looks
-        there: a thousand devices have tens of thousands of tunables that nobody reads. EEXIST if one waits already.
+        there: a thousand devices have tens of thousands of tunables that nobody reads. For a family of names in one
+        directory, `directory` is what they share up to their first underscore ("net.ipv4.tcp"). EEXIST if one waits
+        already.
         """
         if directory in self._lazy:
             raise err(errno.EEXIST)
@@ -283,6 +285,10 @@ class SysctlTable:
 
     def _look_up(self, name: str) -> SysctlEntry | None:
         """The entry, if there is one, after those of its directory were made."""
+        if self._lazy:
+            register = self._lazy.pop(name.partition("_")[0], None)
+            if register is not None:
+                register()
         directory = name
         while directory and self._lazy:
             register = self._lazy.pop(directory, None)

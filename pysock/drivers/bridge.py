@@ -121,7 +121,7 @@ class Port:
             else:
                 bridge.forward(skb, known.port)
             return RX_HANDLER_CONSUMED
-        if dst == br.dev_addr or dst == self.dev.dev_addr:
+        if dst in (br.dev_addr, self.dev.dev_addr):
             return self._up(skb, br, PACKET_HOST)
         bridge.flood(skb, self, False)
         return RX_HANDLER_CONSUMED
@@ -151,8 +151,8 @@ def _membership(skb: SkBuff) -> int:
 
 
 class BridgeOps(EthDeviceOps):
-    """One bridge. ``learned`` maps addresses to where they were heard; ``ageing`` is in ns; behind ``queriers`` somebody
-    asks who is in which group.
+    """One bridge. ``learned`` maps addresses to where they were heard; ``ageing`` is in ns; behind ``queriers``
+    somebody asks who is in which group.
     """
 
     __slots__ = ("ageing", "dev", "learned", "ports", "queriers", "timer")

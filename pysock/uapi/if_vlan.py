@@ -1,4 +1,4 @@
-"""VLAN numbers for programs: struct vlan_ioctl_args (SIOCSIFVLAN, SIOCGIFVLAN), names, flags (``<linux/if_vlan.h>``)."""
+"""VLAN numbers for programs: struct vlan_ioctl_args (SIOCSIFVLAN, SIOCGIFVLAN), names, flags (``linux/if_vlan.h``)."""
 
 from __future__ import annotations
 

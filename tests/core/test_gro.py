@@ -212,9 +212,9 @@ def test_other_flows_do_not_disturb(fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"flow": 5}, {"tos": 2}, {"ttl": 63}])
-def test_every_rule_of_ipv6(fields: dict[str, int]) -> None:
+def test_every_rule_of_ipv6(fields: dict[str, object]) -> None:
     receiver = Receiver()
-    receiver.feed(segment(0, version=6), segment(1, version=6, **fields))
+    receiver.feed(segment(0, version=6), segment(1, version=6, **fields))  # type: ignore[arg-type]
     assert receiver.sizes() == [1, 1]
 
 

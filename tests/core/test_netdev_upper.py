@@ -12,6 +12,7 @@ from pysock.core.dev import PacketType, dev_add_pack, netif_rx
 from pysock.core.device import (
     RX_HANDLER_ANOTHER,
     RX_HANDLER_CONSUMED,
+    RX_HANDLER_EXACT,
     RX_HANDLER_PASS,
     NetDevice,
     netdev_rx_handler_register,
@@ -31,7 +32,6 @@ from pysock.core.netdev_upper import (
     netdev_upper_dev_unlink,
     netif_stacked_transfer_operstate,
 )
-from pysock.core.netdevice import RX_HANDLER_EXACT
 from pysock.core.notifier import notifier_from_errno
 from pysock.core.skbuff import SkBuff, consume_skb
 from pysock.uapi.if_ import IFF_ALLMULTI, IFF_PROMISC

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import sys
+from types import ModuleType
 
 import pytest
+from support.dgram_api import Ours
 from support.hosts import HostApi, Hosts
 
 from pysock.core.clock import NSEC_PER_SEC
+from pysock.core.kernel import Kernel
+from pysock.core.net import Net
 from pysock.core.netfilter import (
     NF_ACCEPT,
     NF_DROP,
@@ -266,7 +271,10 @@ def test_a_stolen_packet_goes_on_later(point: int) -> None:
     host = (router, b, router, a, a)[point]
 
     def steal(skb: SkBuff, state: NfState) -> int:
-        lab.kernel.timers.mod_timer(Timer(lambda: state.resume(skb) and None), lab.kernel.now + NSEC_PER_SEC)
+        def later() -> None:
+            assert state.resume(skb) == 0
+
+        lab.kernel.timers.mod_timer(Timer(later), lab.kernel.now + NSEC_PER_SEC)
         return NF_STOLEN
 
     def second(skb: SkBuff, state: NfState) -> int:
@@ -379,3 +387,29 @@ def test_namespaces_have_their_own_hooks() -> None:
     a.sendto(sender, b"x", ("10.0.0.2", 9))
     assert b.recv(receiver) == b"x"
     assert len(watch.take()) == 2
+
+
+def test_a_plugin_registers_its_hooks_for_every_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pysock_net_init, whether its turn comes before the family's or after it."""
+    seen: list[str] = []
+
+    def pysock_net_init(net: Net) -> None:
+        def hook(skb: SkBuff, state: NfState) -> int:
+            seen.append(state.net.name)
+            return NF_ACCEPT
+
+        nf_register_net_hook(net, NfHookOps(hook, NFPROTO_IPV4, NF_INET_PRE_ROUTING))
+
+    module = ModuleType("hooks_of_a_plugin")
+    module.pysock_net_init = pysock_net_init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    kernel = Kernel.boot(clock="virtual", seed=1, entry_points=False, strict=True, plugins=[module.__name__])
+    api = Ours(kernel=kernel)
+    receiver = api.bound()
+    api.sendto(api.socket(), b"x", api.name(receiver))
+    assert api.recvfrom(receiver)[0] == b"x"
+    kernel.enter()
+    other = kernel.new_net("other")
+    kernel.leave()
+    assert netfilter_of(other).active(NFPROTO_IPV4)
+    assert seen == [kernel.init_net.name]

@@ -406,6 +406,8 @@ def test_vconfig(kernel: Kernel) -> None:
     real = wire(kernel, "eth0")
     vconfig(kernel, if_vlan.ADD_VLAN_CMD, "eth0", 5)
     dev = kernel.init_net.dev_by_name["eth0.5"]
+    text = kernel.init_net.proc["net/vlan/config"]()
+    assert text.splitlines()[1:] == ["Name-Type: VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD", "eth0.5         | 5  | eth0"]
     union = vconfig(kernel, if_vlan.GET_VLAN_REALDEV_NAME_CMD, "eth0.5", nr=SIOCGIFVLAN)
     assert union.rstrip(b"\0") == b"eth0"
     assert vconfig(kernel, if_vlan.GET_VLAN_VID_CMD, "eth0.5")[:4] == b"\5\0\0\0"

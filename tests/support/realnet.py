@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from types import TracebackType
 
@@ -108,8 +107,3 @@ class RealNet:
         output, _ = process.communicate(timeout=20)
         assert not process.returncode, f"{command}: {output}"
         return output
-
-
-def python() -> str:
-    """The interpreter that runs the tests."""
-    return sys.executable

@@ -27,6 +27,7 @@ from pysock.core.device import (
     NETREG_UNREGISTERING,
     RX_HANDLER_ANOTHER,
     RX_HANDLER_CONSUMED,
+    RX_HANDLER_EXACT,
     Driver,
     NetDevice,
     dev_close,
@@ -63,7 +64,6 @@ from pysock.core.netdev_features import (
     NETIF_F_SG,
 )
 from pysock.core.netdev_upper import netdev_master_upper_dev_link, netdev_upper_dev_unlink
-from pysock.core.netdevice import RX_HANDLER_EXACT
 from pysock.core.skbuff import kfree_skb
 from pysock.core.timer import Timer
 from pysock.drivers.bonding.slave import LINK_DOWN, LINK_UP, Slave

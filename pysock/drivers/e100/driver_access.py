@@ -144,7 +144,8 @@ def mdio_write(csr: PciBar, phy: int, register: int, value: int) -> None:
 
 def find_phy(csr: PciBar) -> int:
     """The first address that answers, number 1 tried first (e100_phy_init). EAGAIN when none does."""
-    for address in [1, 0, *range(2, 32)]:
+    addresses: tuple[int, ...] = (1, 0, *range(2, 32))
+    for address in addresses:
         if mdio_read(csr, address, regs.MII_BMSR) not in (0, 0xFFFF):
             return address
     raise err(errno.EAGAIN, "e100: no PHY")

@@ -49,7 +49,8 @@ def poll(nic: E100Nic, budget: int) -> int:
     rx = nic.rx
     if rx is None:
         return 0
-    work = rx.clean(budget, nic.dev, netif_receive_skb)
+    deliver = nic.gro_receive if rx.waiting(1) else netif_receive_skb  # one frame alone has nothing to be glued to
+    work = rx.clean(budget, nic.dev, deliver)
     clean_tx(nic)
     napi = nic.napi
     if work >= budget or nic.rx is None or napi is None:

@@ -10,6 +10,7 @@ from struct import unpack_from
 
 from pysock.core.device import netif_carrier_off, netif_carrier_on
 from pysock.core.errors import err
+from pysock.core.gro import napi_gro_receive
 from pysock.core.netdevice import napi_disable, netif_napi_add
 from pysock.core.pci import PCI_REVISION_ID
 from pysock.core.softirq import NET_TX_SOFTIRQ
@@ -18,11 +19,13 @@ from pysock.drivers.e100 import driver_access as hw
 from pysock.drivers.e100 import driver_config, driver_irq, driver_watch, regs
 from pysock.drivers.e100.driver_rx import RxRing
 from pysock.drivers.e100.driver_tx import RESERVE, TxRing
+from pysock.uapi.if_ether import ETH_HLEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.pci import PciDevice
+    from pysock.core.skbuff import SkBuff
     from pysock.core.softirq import NapiStruct
 
 #: Sizes of the rings as Linux has them: default, least, most.
@@ -127,6 +130,14 @@ class E100Nic:
             tx.clean(self.dev)
             tx.free(self.dev)
         rx.free()
+
+    def gro_receive(self, skb: SkBuff) -> None:
+        """Hand up a frame that may be glued to its neighbours."""
+        assert self.napi is not None
+        stats = self.dev.stats
+        stats.rx_packets += 1
+        stats.rx_bytes += skb.len + ETH_HLEN
+        napi_gro_receive(self.napi, skb)
 
     # -- telling the chip ----------------------------------------------------------------------------------
 

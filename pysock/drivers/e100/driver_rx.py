@@ -108,9 +108,9 @@ class RxRing:
             self.restarts += 1
             exec_cmd(self._csr, RUC_START, self._at[first])
 
-    def waiting(self) -> bool:
-        """Whether there is a frame that nobody has looked at."""
-        return self._mem[self._at[self.to_clean] + 1] & 0x80 != 0
+    def waiting(self, ahead: int = 0) -> bool:
+        """Whether there is a frame that nobody has looked at, behind ``ahead`` others."""
+        return self._mem[self._at[(self.to_clean + ahead) % self.count] + 1] & 0x80 != 0
 
     def free(self) -> None:
         """The chip is stopped: give the memory back."""

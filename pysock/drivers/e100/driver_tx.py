@@ -154,7 +154,7 @@ class TxRing:
                     stats.tx_packets += 1
                     stats.tx_bytes += skb.len
             else:
-                # A command's data overwrote the TCB; mem[at + 16:] beyond the TBD belongs to the buffer.
+                # A command's data overwrote what a transmission finds prepared.
                 TCB.pack_into(mem, at + 8, at + _TBD, 0, self.threshold, 1)
                 TBD.pack_into(mem, at + _TBD, at + _DATA, 0, regs.TBD_EL)
             mem[at + 1] = 0

@@ -118,12 +118,13 @@ class E100Card(PciCard, WireClient):
             self.faults.glitches -= 1
             self.irqs.pulse(self.line)
         self.ack |= why
-        if not self._pulling:
+        if not self._pulling and not self.mask & regs.MASK_ALL:
             self._level()
 
     def acknowledge(self, bits: int) -> None:
         self.ack &= ~bits
-        self._level()
+        if self._pulling:
+            self._level()
 
     def set_mask(self, value: int) -> None:
         self.mask = value & ~regs.MASK_SI

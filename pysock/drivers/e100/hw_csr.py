@@ -75,7 +75,10 @@ class Csr(PciBar):
         elif offset == SCB_MASK:
             card.set_mask(value)
         elif offset == SCB_COMMAND:
-            card.scb_command(value, int.from_bytes(self._latches[SCB_POINTER : SCB_POINTER + 4], "little"))
+            if value == regs.CUC_RESUME:  # the most frequent one has no argument
+                card.scb_command(value, 0)
+            else:
+                card.scb_command(value, int.from_bytes(self._latches[SCB_POINTER : SCB_POINTER + 4], "little"))
         elif offset == regs.EEPROM_CTRL:
             card.eeprom.set_pins(value)
         elif offset == regs.FLOW_CONTROL:

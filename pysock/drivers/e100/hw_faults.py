@@ -7,7 +7,7 @@ class Faults:
     """Set a field to break something; numbers count down as they are used up.
 
     drop_interrupts   so many times the chip pulls its line and nobody hears it: the line stays low, the cause stays set
-    glitches          so many interrupts are followed by a spurious one
+    glitches          so many interrupts come with a spurious one
     stall_cu          the command unit fetches no more commands (until a reset, unless stall_sticks)
     stall_scb         commands written to the SCB are never taken (until a reset, unless stall_sticks)
     stall_sticks      a reset does not help

@@ -30,7 +30,6 @@ from pysock.uapi.if_tun import (
     TUNSETOFFLOAD,
     TUNSETOWNER,
     TUNSETPERSIST,
-    TUNSETSNDBUF,
     TUNSETVNETHDRSZ,
 )
 
@@ -120,10 +119,6 @@ class TunQueue:
     def set_owner(self, uid: int) -> None:
         """Let the user ``uid`` attach without CAP_NET_ADMIN. EPERM without CAP_NET_ADMIN."""
         self._number(TUNSETOWNER, uid)
-
-    def set_sndbuf(self, size: int) -> None:
-        """How many bytes may be on their way into the kernel's stack before a write gives EAGAIN."""
-        self._set(TUNSETSNDBUF, ffi.new("int *", size))
 
     def close(self) -> None:
         """Let go of the device; one that is not persistent is gone with its last queue."""

@@ -25,7 +25,9 @@ from pysock.core.device import (
 )
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, eth_type_trans, ether_setup
+from pysock.core.gro import napi_gro_receive
 from pysock.core.netdev_features import (
+    NETIF_F_GRO,
     NETIF_F_GSO_UDP_L4,
     NETIF_F_HIGHDMA,
     NETIF_F_HW_CSUM,
@@ -95,7 +97,7 @@ class Settings:
 class TapOps(EthDeviceOps):
     """One device. ``queue`` is the real device that it is attached to, None before and after."""
 
-    __slots__ = ("_dev", "_eth", "_fd", "_napi", "_vnet_hdr", "queue", "service", "settings")
+    __slots__ = ("_dev", "_eth", "_fd", "_gro", "_napi", "_vnet_hdr", "queue", "service", "settings")
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self.settings = settings
@@ -103,7 +105,7 @@ class TapOps(EthDeviceOps):
         self.queue: TunQueue | None = None
         self._fd = -1
         self._eth = settings.mode == "tap"
-        self._vnet_hdr = False
+        self._vnet_hdr = self._gro = False
         self._dev: NetDevice = None  # type: ignore[assignment]  # setup() knows it
         self._napi: NapiStruct = None  # type: ignore[assignment]  # ndo_init makes it
 
@@ -134,6 +136,7 @@ class TapOps(EthDeviceOps):
         self.queue = queue
         self._fd = queue.fd
         self._vnet_hdr = queue.vnet_hdr
+        self._gro = self._eth and not offloads  # else the kernel does not cut what it sends
         features = NETIF_F_SG | NETIF_F_HIGHDMA | NETIF_F_RXCSUM
         if offloads:
             features |= _OFFLOADS | (NETIF_F_GSO_UDP_L4 if queue.uso else 0)
@@ -264,7 +267,12 @@ class TapOps(EthDeviceOps):
             dev.stats.rx_errors += 1
             kfree_skb(skb, "DEV_HDR")
         elif eth_type_trans(skb, dev) if self._eth else ip_type_trans(skb, dev):
-            netif_receive_skb(skb)
+            if self._gro and dev.features & NETIF_F_GRO:
+                dev.stats.rx_packets += 1
+                dev.stats.rx_bytes += skb.len + skb.data - skb.mac_header
+                napi_gro_receive(self._napi, skb)
+            else:
+                netif_receive_skb(skb)
         else:
             kfree_skb(skb, "PKT_TOO_SMALL")
 

@@ -15,6 +15,7 @@ programs (VLAN_FLAG_REORDER_HDR is always on).
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 from pysock.core.dev_xmit import NET_XMIT_CN, xmit_slow
 from pysock.core.device import (
@@ -287,6 +288,12 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
                 pass  # a VLAN that does not want to come up, say, is no reason to stop the lower device
 
 
+def _config_text(net: Net) -> str:
+    from pysock.drivers.vlan.proc import config_text
+
+    return config_text(net)
+
+
 class VlanDriver(Driver):
     """`ip link add link LINK name NAME type vlan id ID [protocol PROTOCOL]`."""
 
@@ -336,6 +343,7 @@ class VlanDriver(Driver):
         dev.dev_addr = real.dev_addr or ZERO_ADDR
         dev.broadcast = real.broadcast
         netif_carrier_off(dev)
+        net.proc.setdefault("net/vlan/config", partial(_config_text, net))
         chain = kernel.dev_layer.netdev_chain
         if "vlan" not in chain.callbacks():
             chain.register(_netdev_event, name="vlan")

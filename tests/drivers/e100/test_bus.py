@@ -74,7 +74,7 @@ def test_a_line_is_shared_only_by_consent() -> None:
 
 def test_handlers_wait_while_interrupts_are_off_and_never_nest() -> None:
     board = Lines()
-    depth = []
+    depth: list[int] = []
 
     def handler() -> bool:
         depth.append(len(depth))

@@ -76,7 +76,7 @@ def test_finishing(segment: bytes) -> None:
     driver_sum.finish(mem, 6, 6 + len(segment), 6)
     pseudo_header = int.from_bytes(segment[6:8], "big")
     assert finish(partial(bytes(mem[6:-6])) + pseudo_header) in (0, 0xFFFF)
-    assert (mem[:12], mem[14:]) == (b"before" + segment[:6], segment[8:] + b"behind")
+    assert (bytes(mem[:12]), bytes(mem[14:])) == (b"before" + segment[:6], segment[8:] + b"behind")
     assert mem[12:14] != b"\0\0"
 
 
@@ -119,3 +119,24 @@ def test_tcp_takes_the_fast_path() -> None:
         assert b.recv(server) == b"tick"
     assert b.counted()["TcpExtTCPHPHits"] - before >= 19
     assert nic(b).resets == 0
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_what_arrives_together_is_glued_together(count: int) -> None:
+    lab = E100Hosts()
+    _, b = lab.two()
+    before = b.dev().stats.rx_packets
+    addresses = b.dev().dev_addr + b"\x02\0\0\0\0\x07"
+    lab.kernel.enter()
+    for n in range(count):
+        header = b"\0\x50\0\x51" + (1000 + 100 * n).to_bytes(4, "big") + b"\0\0\0\1\x50\x10\x10\0\0\0\0\0"
+        segment = frame(IPPROTO_TCP, header + bytes(100))
+        ip = bytearray(segment[14:34])
+        ip[4:6] = n.to_bytes(2, "big")
+        ip[10:12] = finish(partial(bytes(ip))).to_bytes(2, "big")
+        card(b).receive(addresses + segment[12:14] + bytes(ip) + segment[34:], 0)
+    lab.kernel.leave()
+    napi = nic(b).napi
+    assert napi is not None
+    assert (napi.gro.merged if napi.gro is not None else 0) == count - 1
+    assert b.dev().stats.rx_packets == before + count + 1  # and the ARP reply that answering them took

@@ -103,7 +103,7 @@ def test_the_kernel_chooses_an_address() -> None:
 def test_options_that_make_no_sense(options: dict[str, object]) -> None:
     kernel = boot()
     with pytest.raises(OSError) as caught:
-        kernel.dev_layer.create_device(kernel.init_net, "e100", **options)
+        kernel.dev_layer.create_device(kernel.init_net, "e100", None, **options)
     assert caught.value.errno == errno.EINVAL
     assert bus_devices(kernel) == []
 

@@ -58,7 +58,7 @@ def test_ping_and_tcp_both_ways(timed: bool, use_napi: bool) -> None:
     for host in (a, b):
         assert nic(host).resets == 0
         assert host.counted().get("TcpInErrs", 0) == 0
-        assert host.dev().stats.tx_packets > 500
+        assert host.dev().stats.tx_packets > 350  # 2 x 363 full frames, and an ACK for several that GRO glued
     assert a.dev().get_stats().tx_packets == b.dev().get_stats().rx_packets
     assert a.sk(client).wmem_alloc == 0  # every packet was freed
     assert lab.log == []

@@ -64,7 +64,12 @@ def test_tampering() -> None:
     damages: list[int] = []
     Station(cable.a)
     two = Station(cable.b)
-    cable.a.lane.sink = lambda frame, damage: (damages.append(damage), two.receive(frame, damage))[0]
+
+    def sink(frame: bytes, damage: int) -> None:
+        damages.append(damage)
+        two.receive(frame, damage)
+
+    cable.a.lane.sink = sink
     cable.a.lane.tamper = lambda frame: None
     cable.a.transmit(to())
     cable.a.lane.tamper = lambda frame: (frame[::-1], DAMAGE_CRC)

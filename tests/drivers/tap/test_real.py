@@ -147,6 +147,7 @@ def test_megabytes_each_way(site: Site, family: int, ours: str, theirs: str) -> 
     else:
         assert stats.tx_packets > stats.tx_bytes / 1514
         assert stats.rx_packets > stats.rx_bytes / 1514
+        assert site.kernel.init_net.get(InetNet).mibs.tcp.InSegs < 0.9 * stats.rx_packets  # GRO glued most
     assert not stats.tx_errors
     assert not stats.rx_errors
 
@@ -282,6 +283,19 @@ def test_attaching_to_a_device_that_exists(peer: RealNet) -> None:
             unregister_netdev(dev)
             kernel.leave()
         assert Path(f"/sys/class/net/{name}").exists()
+    finally:
+        peer.ip("link", "del", name)
+
+
+def test_a_device_that_is_to_stay(peer: RealNet) -> None:
+    name = device_name()
+    kernel = Kernel.boot(entry_points=False)
+    dev = kernel.dev_layer.create_device(kernel.init_net, "tap", tap=name, persist=True, owner=65534)
+    try:
+        kernel.enter()
+        unregister_netdev(dev)
+        kernel.leave()
+        assert Path(f"/sys/class/net/{name}/owner").read_text() == "65534\n"
     finally:
         peer.ip("link", "del", name)
 
