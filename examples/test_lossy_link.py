@@ -1,4 +1,4 @@
-"""A file crosses a bad cable: every byte arrives, some of them more than once. The capture shows what the cable carried.
+"""A file crosses a bad cable: every byte arrives, some of them more than once. The capture has what the cable carried.
 
     pytest examples/test_lossy_link.py
 """

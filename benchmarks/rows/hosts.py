@@ -131,9 +131,9 @@ ROWS: tuple[Row, ...] = (
     Row("veth_rr", "TCP one-byte round trip between two hosts (the kernel: loopback)", "trips/s", veth_rr, 20_000),
     Row("veth_bulk", "TCP 64 KiB sends between two hosts (the kernel: loopback)", "MB/s", veth_bulk, 10_000),
     Row("forwarding", "a router on a datagram's way", "us", forwarding, 10_000, Kind.ABSOLUTE, goal=25.0),
-    Row("network_boot", "a network of two hosts", "ms", network_boot, 20, Kind.ABSOLUTE, issue=2.0),
-    Row("hosts_time", "1,000 hosts on a switch", "s", thousand_time, 1000, Kind.ABSOLUTE, issue=2.0,
+    Row("network_boot", "a network of two hosts", "ms", network_boot, 20, Kind.ABSOLUTE, goal=2.0),
+    Row("hosts_time", "1,000 hosts on a switch", "s", thousand_time, 1000, Kind.ABSOLUTE, goal=2.0,
         child=True, max_rounds=3, warm_up=False),
-    Row("hosts_memory", "the same, growth of the resident set", "MB", thousand_memory, 1000, Kind.ABSOLUTE, issue=300.0,
+    Row("hosts_memory", "the same, growth of the resident set", "MB", thousand_memory, 1000, Kind.ABSOLUTE, goal=300.0,
         child=True, max_rounds=1, warm_up=False),
 )  # fmt: skip

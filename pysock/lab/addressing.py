@@ -29,7 +29,7 @@ class Plan:
         self._taken: list[IPv4Network] = []
 
     def subnet(self, wanted: str | None, hosts: int) -> IPv4Network:
-        """The subnet ``wanted`` (ValueError if it overlaps another one), or the next free one with room for ``hosts``."""
+        """The subnet ``wanted`` (ValueError if it overlaps another one), or the next one with room for ``hosts``."""
         if wanted is not None:
             try:
                 found = IPv4Network(wanted)
@@ -131,4 +131,4 @@ def prefix(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network({"default": "0.0.0.0/0", "default6": "::/0"}.get(text, text))
     except ValueError as exc:
-        raise ValueError(f'a route goes to "10.1.0.0/16", "fd00::/8", "default" or "default6", not to {text!r}') from exc
+        raise ValueError(f'a route is to "10.1.0.0/16", "fd00::/8", "default" or "default6", not {text!r}') from exc

@@ -147,8 +147,9 @@ class Network:
         """Plug a cable between two hosts, a host and a switch, or two switches (the second without hosts so far), as
         bad as ``wishes`` say: delay, jitter, loss, rate, ... of `Link.set`.
 
-        ``address`` and ``peer_address`` are what ``one`` and ``other`` get in place of automatic addresses: "10.1.0.1/24",
-        or a list of IPv4 and IPv6. ValueError, naming what is right, for what does not fit; nothing is linked then.
+        ``address`` and ``peer_address`` are what ``one`` and ``other`` get in place of automatic addresses:
+        "10.1.0.1/24", or a list of IPv4 and IPv6. ValueError, naming what is right, for what does not fit; nothing is
+        linked then.
         """
         return self._link(one, other, _texts(address), _texts(peer_address), mtu, impairments(wishes))
 
@@ -296,7 +297,7 @@ class Network:
     # -- as the network of a program -------------------------------------------------------------------------
 
     def __enter__(self) -> Network:
-        """Patch: see `pysock.patch`. Outside of hosts, a program is on a machine of its own that nobody is linked to."""
+        """Patch: see `pysock.patch`. Outside of hosts, a program is on a machine of its own without cables."""
         self.route_all()
         self.program.numbers.real = True
         self._patches.append(patch_for_task(self.task))

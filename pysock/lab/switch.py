@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Switch:
-    """Make it with `Network.switch`. ``bridge`` is its device, ``ports`` are its ends of links, by what is plugged in."""
+    """Make it with `Network.switch`. ``bridge`` is its device, ``ports`` are its ends of links."""
 
     __slots__ = ("bridge", "name", "net", "network", "ports", "powered", "segment")
 

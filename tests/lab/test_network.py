@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import select
 import socket
 import threading
@@ -159,7 +160,7 @@ def test_a_program_that_raises_and_one_that_takes_too_long() -> None:
 
 
 def test_each_host_has_settings_counters_and_descriptors_of_its_own() -> None:
-    net, a, b = pair()
+    _net, a, b = pair()
     a.sysctl("net.ipv4.ip_default_ttl", 9)
     assert (a.sysctl("net.ipv4.ip_default_ttl"), b.sysctl("net.ipv4.ip_default_ttl")) == (9, 64)
     one, other = udp(a), udp(b)  # closed below
@@ -322,9 +323,8 @@ def test_a_loop_of_routes_ends_with_the_ttl() -> None:
 def test_bad_wishes_name_what_is_right_and_link_nothing(wishes: dict[str, object], right: str) -> None:
     net = Network(seed=1)
     a, b = net.hosts("a", "b")
-    with pytest.raises(ValueError, match="(?s).*") as caught:
+    with pytest.raises(ValueError, match=re.escape(right)):
         net.link(a, b, **wishes)  # type: ignore[arg-type]  # that is the point
-    assert right in str(caught.value)
     assert net.links == []
     net.link(*net.hosts("c", "d"), address="10.1.0.1/24")  # the subnet is not used up
     assert [dev.name for dev in a.net.devices] == ["lo"]
@@ -333,7 +333,7 @@ def test_bad_wishes_name_what_is_right_and_link_nothing(wishes: dict[str, object
 def test_bad_names_and_nodes() -> None:
     net, a, b = pair()
     for name in ("a", "", "two words", "localhost", 7):
-        with pytest.raises(ValueError, match="name|already"):
+        with pytest.raises(ValueError, match=r"name|already"):
             net.host(name)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="two nodes"):
         net.link(a, a)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import time
@@ -66,7 +67,7 @@ def test_the_second_syn_is_lost_and_the_third_comes_a_second_later() -> None:
 
 
 def test_a_fault_may_ask_anything_of_a_packet() -> None:
-    net, a, b, link = pair()
+    _net, a, b, link = pair()
     seen: list[Seen] = []
 
     def secret(packet: Seen) -> bool:
@@ -107,7 +108,7 @@ def test_duplicate_corrupt_and_delay() -> None:
 
 
 def test_a_fault_is_cancelled_and_leaves_the_link_as_it_was() -> None:
-    net, a, b, link = pair()
+    _net, a, b, link = pair()
     fault = link.drop()
     assert not reaches(a, b)
     fault.cancel()
@@ -132,7 +133,7 @@ def test_a_condition_that_raises_is_reported_and_costs_its_packet(capfd: pytest.
 @pytest.mark.parametrize(("when", "options"), [("sin", {}), (7, {}), ("syn", {"nth": 0}), ("syn", {"times": "x"})])
 def test_bad_faults(when: object, options: dict[str, object]) -> None:
     _, _, _, link = pair()
-    with pytest.raises(ValueError, match="syn-ack|function|from 1 up"):
+    with pytest.raises(ValueError, match=r"syn-ack|function|from 1 up"):
         link.drop(when, **options)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(ValueError, match="does not lead"):
         link.drop(to=Network(seed=1).host("z"))
@@ -161,7 +162,7 @@ def test_a_partition_that_lasts_breaks_the_connection() -> None:
     client, peer = connection(net, a, b)
     net.partition(a, b)
     client.sendall(b"x")
-    with pytest.raises(OSError, match="timed out|route to host") as caught:
+    with pytest.raises(OSError, match=r"timed out|route to host") as caught:
         client.recv(1)
     assert caught.value.errno in (errno.ETIMEDOUT, errno.EHOSTUNREACH)
     client.close()
@@ -287,7 +288,7 @@ def test_programs_that_are_blocked_when_their_host_crashes() -> None:
     b.crash()
     b.crash()
     for program in blocked:
-        with pytest.raises(OSError, match="."):
+        with pytest.raises(OSError, match=r"down|Invalid|descriptor"):
             program.result(timeout=5)
     for sock in (peer, server, datagrams):
         sock.detach()
@@ -321,16 +322,27 @@ def bad_day(seed: int) -> tuple[list[bytes], bytes]:
     net, a, b, link = pair(seed, delay="20ms", jitter="8ms", loss="10%", duplicate="5%", corrupt="2%", rate="5mbit")
     link.flap(down="300ms", up="1s", times=2)
     capture = net.capture()
-    client, peer = connection(net, a, b)
-    blob = bytes(range(256)) * 200
-    sending = a.start(client.sendall, blob)
     got = bytearray()
-    while len(got) < len(blob):
-        got += peer.recv(65536)
-    sending.result()
-    client.close()
-    peer.close()
-    net.sleep(5)
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            got.extend(data)
+        writer.close()
+        await writer.wait_closed()
+
+    async def main() -> None:
+        with b:
+            server = await asyncio.start_server(take, "b", 80)
+        with a:
+            _, writer = await asyncio.open_connection("b", 80)
+        writer.write(bytes(range(256)) * 200)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(30)
+        server.close()
+
+    with net:
+        asyncio.run(main())
     net.close()
     return [b"%d " % packet.time_ns + packet.frame for packet in capture.packets], bytes(got)
 
@@ -340,7 +352,7 @@ def test_one_seed_one_story() -> None:
     other, _ = bad_day(3)
     assert one == other
     assert blob == bytes(range(256)) * 200
-    assert len(one) > 100
+    assert len(one) > 60
     assert bad_day(4)[0] != one
 
 
@@ -364,7 +376,7 @@ def test_rate_and_delay_are_what_they_say() -> None:
 
 
 def test_a_loss_does_not_show_in_captures_of_the_link_but_the_sender_has_it_queued() -> None:
-    net, a, b, link = pair(loss=1.0)
+    net, a, b, _link = pair(loss=1.0)
     with net.capture() as wire, Capture(a.net) as own, udp(a) as one:
         one.sendto(b"x", (b.address, 7))
         net.sleep(1)
@@ -372,7 +384,7 @@ def test_a_loss_does_not_show_in_captures_of_the_link_but_the_sender_has_it_queu
 
 
 def test_virtual_time_is_free() -> None:
-    net, a, b, link = pair(delay="30s")
+    net, *_ = pair(delay="30s")
     start = time.monotonic()
     assert elapsed(net, lambda: net.sleep(3600)) == 3600
     assert time.monotonic() - start < 1800

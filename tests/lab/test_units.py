@@ -18,7 +18,9 @@ def test_times(text: object, ns: int) -> None:
     assert nanoseconds(text) == ns
 
 
-@pytest.mark.parametrize(("text", "rate"), [("10mbit", 1_250_000), ("64kbit", 8000), ("1Gbit", 125_000_000), (800, 100)])
+@pytest.mark.parametrize(
+    ("text", "rate"), [("10mbit", 1_250_000), ("64kbit", 8000), ("1Gbit", 125_000_000), (800, 100)]
+)
 def test_rates(text: object, rate: int) -> None:
     assert bytes_per_second(text) == rate
 
