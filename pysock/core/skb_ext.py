@@ -24,11 +24,11 @@ __all__ = ["SkbExt", "SkbRare"]
 class SkbExt:
     """Fields that few packets carry, named as in `struct sk_buff` and `struct skb_shared_info`.
 
-    tstamp is in nanoseconds (0: not stamped), vlan_tci the 16-bit tag that was taken out of the frame
-    (None: untagged) and vlan_proto its EtherType, csum_start an offset into `head` (-1: the transport
-    header), cb a scratch object of the layer that holds the packet, nfct the netfilter state, `redirect`
-    the device that a redirected packet comes from (None: not redirected). `dropcount` is what SO_RXQ_OVFL
-    reports, `peeked` says that MSG_PEEK showed an empty datagram. `nohdr` says that this skb gave up its claim to the headers
+    tstamp is in nanoseconds (0: not stamped), vlan_tci the 16-bit tag that was taken out of the frame (None:
+    untagged) and vlan_proto its EtherType, csum_start an offset into `head` (-1: the transport header), cb a
+    scratch object of the layer that holds the packet, nfct the netfilter state, `redirect` the device that a
+    redirected packet comes from (None: not redirected). `dropcount` is what SO_RXQ_OVFL reports, `peeked` says
+    that MSG_PEEK showed an empty datagram. `nohdr` says that this skb gave up its claim to the headers
     (skb_header_release). `watch` is the record of debug mode (core/skb_debug.py), None when that is off.
     """
 
