@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pysock.core.mibs import UdpMib
     from pysock.families.inet.udp import UdpSock
     from pysock.families.inet.udp_table import UdpTable
 
@@ -89,14 +90,14 @@ def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
 def rcv(table: UdpTable, skb: SkBuff) -> None:
     """The handler of UDP and UDP-Lite (__udp4_lib_rcv): ``skb.data`` at their header, ``network_header`` at IP's."""
     if not pskb_may_pull(skb, 8):
-        _bad(table, skb, "PKT_TOO_SMALL")
+        drop_bad(table.mib, skb, "PKT_TOO_SMALL")
         return
     head = skb.head
     at = skb.data
     length = (head[at + 4] << 8) | head[at + 5]
     coverage = table.coverage
     if length > skb.len or (length < 8 and coverage is None):
-        _bad(table, skb, "PKT_TOO_SMALL")
+        drop_bad(table.mib, skb, "PKT_TOO_SMALL")
         return
     network = skb.network_header
     addresses = bytes(head[network + 12 : network + 20])
@@ -113,7 +114,7 @@ def rcv(table: UdpTable, skb: SkBuff) -> None:
         )
     if not good:
         table.mib.InCsumErrors += 1
-        _bad(table, skb, "UDP_CSUM")
+        drop_bad(table.mib, skb, "UDP_CSUM")
         return
     key = addresses + bytes(head[at : at + 4])
     dev = skb.dev
@@ -134,26 +135,28 @@ def rcv(table: UdpTable, skb: SkBuff) -> None:
         sk = reuseport.choose(table.group_of(sk), sk, skb, 8)
     if coverage is None:
         table.remember(key, sk, dev, table.inet.fib.generation)
-    _queue(table, sk, skb)
+    queue(table, table.mib, sk, skb)
 
 
-def _bad(table: UdpTable, skb: SkBuff, reason: str) -> None:
-    table.mib.InErrors += 1
+def drop_bad(mib: UdpMib, skb: SkBuff, reason: str) -> None:
+    """A datagram that is no good, of either version of IP; ``mib`` is that version's."""
+    mib.InErrors += 1
     kfree_skb(skb, reason)
 
 
-def _queue(table: UdpTable, sk: UdpSock, skb: SkBuff) -> None:
+def queue(table: UdpTable, mib: UdpMib, sk: UdpSock, skb: SkBuff) -> None:
+    """Let ``sk`` have a datagram of either version of IP, if it wants it and has room (udp_queue_rcv_one_skb)."""
     if table.coverage is not None and not table.coverage.accepts(sk, skb):
-        table.mib.InErrors += 1
+        mib.InErrors += 1
         return
     if sk.filter is not None and not passes(sk, skb, 8):
-        table.mib.InErrors += 1
+        mib.InErrors += 1
         return
     skb.data += 8
     skb.len -= 8
     if not enqueue(sk, skb):
-        table.mib.RcvbufErrors += 1
-        table.mib.InErrors += 1
+        mib.RcvbufErrors += 1
+        mib.InErrors += 1
 
 
 def _deliver_many(table: UdpTable, skb: SkBuff, key: bytes) -> None:
@@ -171,8 +174,8 @@ def _deliver_many(table: UdpTable, skb: SkBuff, key: bytes) -> None:
         kfree_skb(skb, "IP_MULTICAST")
         return
     for sk in takers[1:]:
-        _queue(table, sk, skb_clone(skb))
-    _queue(table, takers[0], skb)
+        queue(table, table.mib, sk, skb_clone(skb))
+    queue(table, table.mib, takers[0], skb)
 
 
 class ErrorInput:

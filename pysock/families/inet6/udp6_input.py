@@ -17,7 +17,7 @@ from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
 from pysock.core.sock import WAKE_READABLE
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet import reuseport
-from pysock.families.inet.datagram import enqueue, passes
+from pysock.families.inet.udp_input import drop_bad, queue
 from pysock.families.inet.v6part import ANY6, takes_v6
 from pysock.families.inet6 import icmp6
 from pysock.families.inet6.ip6_error import datagram_error
@@ -100,14 +100,14 @@ def make_early(table: UdpTable, inet6: Inet6Net) -> Callable[[SkBuff, bytes], bo
 def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
     """The handler of UDP and UDP-Lite (__udp6_lib_rcv): ``skb.data`` at their header, ``network_header`` at IPv6's."""
     if not pskb_may_pull(skb, 8):
-        _bad(table, skb, "PKT_TOO_SMALL")
+        drop_bad(table.mib6, skb, "PKT_TOO_SMALL")
         return
     head = skb.head
     at = skb.data
     length = head[at + 4] << 8 | head[at + 5] or skb.len  # 0: a jumbogram (RFC 2675)
     coverage = table.coverage
     if length > skb.len or (length < 8 and coverage is None):
-        _bad(table, skb, "PKT_TOO_SMALL")
+        drop_bad(table.mib6, skb, "PKT_TOO_SMALL")
         return
     network = skb.network_header
     addresses = bytes(head[network + 8 : network + 40])
@@ -123,7 +123,7 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
         )
     if not good:
         table.mib6.InCsumErrors += 1
-        _bad(table, skb, "UDP_CSUM")
+        drop_bad(table.mib6, skb, "UDP_CSUM")
         return
     key = addresses + bytes(head[at : at + 4])
     ifindex = incoming_index(inet6, skb)
@@ -140,26 +140,7 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
         sk = reuseport.choose(table.group_of(sk), sk, skb, 8)
     if coverage is None and addresses[0] != 0xFE and skb.dev is not None:  # a link-local sender's device counts
         table.remember(key, sk, skb.dev, inet6.fib6.generation)
-    _queue(table, sk, skb)
-
-
-def _bad(table: UdpTable, skb: SkBuff, reason: str) -> None:
-    table.mib6.InErrors += 1
-    kfree_skb(skb, reason)
-
-
-def _queue(table: UdpTable, sk: UdpSock, skb: SkBuff) -> None:
-    if table.coverage is not None and not table.coverage.accepts(sk, skb):
-        table.mib6.InErrors += 1
-        return
-    if sk.filter is not None and not passes(sk, skb, 8):
-        table.mib6.InErrors += 1
-        return
-    skb.data += 8
-    skb.len -= 8
-    if not enqueue(sk, skb):
-        table.mib6.RcvbufErrors += 1
-        table.mib6.InErrors += 1
+    queue(table, table.mib6, sk, skb)
 
 
 def _deliver_many(table: UdpTable, inet6: Inet6Net, skb: SkBuff, key: bytes, ifindex: int) -> None:
@@ -170,8 +151,8 @@ def _deliver_many(table: UdpTable, inet6: Inet6Net, skb: SkBuff, key: bytes, ifi
         kfree_skb(skb, "IP_MULTICAST")
         return
     for sk in takers[1:]:
-        _queue(table, sk, skb_clone(skb))
-    _queue(table, takers[0], skb)
+        queue(table, table.mib6, sk, skb_clone(skb))
+    queue(table, table.mib6, takers[0], skb)
 
 
 def _concerns(sk: UdpSock, key: bytes, ifindex: int) -> bool:
