@@ -82,8 +82,11 @@ class Host:
     # -- programs --------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Host:
-        """From here on, this context (this thread, this asyncio task) works on this host."""
+        """From here on, this context (this thread, this asyncio task) works on this host; `socket` and its like are
+        pysock's at least as long (see `Network.__enter__`).
+        """
         self._ready()
+        self.network.hold()
         _left.set((*_left.get(), current.get()))
         current.set(self.task)
         return self
@@ -94,27 +97,33 @@ class Host:
         *left, before = _left.get()
         _left.set(tuple(left))
         current.set(before)
+        self.network.release()
 
     def _ready(self) -> None:
         if not self.powered:
             raise RuntimeError(f"host {self.name!r} has crashed: restart() it first")
-        self.network.route_all()
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``function`` on this host and return what it returns."""
-        self._ready()
 
         def on_this_host() -> T:
-            current.set(self.task)
-            return function(*args, **kwargs)
+            with self:
+                return function(*args, **kwargs)
 
         return copy_context().run(on_this_host)
 
     def start(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> RunningProgram[T]:
         """Call ``function`` on this host in a thread of its own; see `RunningProgram.result`."""
         self._ready()
-        return RunningProgram(self.task, f"{self.name}:{getattr(function, '__name__', 'program')}",
-                              lambda: function(*args, **kwargs))  # fmt: skip
+        self.network.hold()
+
+        def on_this_host() -> T:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.network.release()
+
+        return RunningProgram(self.task, f"{self.name}:{getattr(function, '__name__', 'program')}", on_this_host)
 
     # -- addresses and routes --------------------------------------------------------------------------------
 

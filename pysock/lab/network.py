@@ -9,12 +9,14 @@
         with b:
             client = socket.create_connection(("a", 80))
 
-`import pysock as socket` needs no ``with net``. One kernel is under it all: one clock, one seed, so two runs are alike.
+``with a`` alone patches too, until it is left: no program reaches the real network because its author forgot ``with
+net``, which what goes on after the block needs. One kernel is under it all: one clock, one seed, so two runs are alike.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 
 from pysock.core.device import dev_open
@@ -37,6 +39,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
+    from typing import Final
 
     from pysock.core.clock import Clock
     from pysock.shim.patching import Patch
@@ -53,8 +56,8 @@ class Network:
     """
 
     __slots__ = (
-        "__weakref__", "_captures", "_dirty", "_patches", "_plan", "ipv6", "kernel", "links", "names", "nodes",
-        "program", "task",
+        "__weakref__", "_captures", "_dirty", "_holders", "_patch", "_plan", "ipv6", "kernel", "links", "names",
+        "nodes", "program", "task",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +85,8 @@ class Network:
         self.task = task
         self._plan = Plan()
         self._captures: weakref.WeakSet[NetworkCapture] = weakref.WeakSet()
-        self._patches: list[Patch] = []
+        self._holders = 0
+        self._patch: Patch | None = None
         self._dirty = False
 
     # -- building --------------------------------------------------------------------------------------------
@@ -253,13 +257,24 @@ class Network:
                 end.peer.cut += [sender for sender in senders if sender is not receiver and sender not in end.peer.cut]
                 end.peer.refresh()
 
-    def heal(self) -> None:
-        """Undo every `partition` and `one_way`."""
-        for link in self.links:
-            for end in link.ends:
-                if end.cut:
-                    end.cut.clear()
-                    end.refresh()
+    def heal(
+        self, one: Host | Iterable[Host] | None = None, other: Host | Iterable[Host] | None = None
+    ) -> None:
+        """Undo every `partition` and `one_way`, or those between these two (sides) alone; ``heal(a)``: all that part
+        ``a`` from anybody.
+        """
+        everybody = [node for node in self.nodes.values() if isinstance(node, Host)]
+        ones, others = (everybody if side is None else _hosts(side) for side in (one, other))
+        self._mend(ones, others)
+        self._mend(others, ones)
+
+    def _mend(self, senders: list[Host], receivers: list[Host]) -> None:
+        for receiver in receivers:
+            for end in receiver.ends:
+                left = [sender for sender in end.peer.cut if sender not in senders]
+                if len(left) < len(end.peer.cut):
+                    end.peer.cut[:] = left
+                    end.peer.refresh()
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -298,15 +313,30 @@ class Network:
 
     def __enter__(self) -> Network:
         """Patch: see `pysock.patch`. Outside of hosts, a program is on a machine of its own without cables."""
-        self.route_all()
-        self.program.numbers.real = True
-        self._patches.append(patch_for_task(self.task))
+        self.hold()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._patches.pop().undo()
+        self.release()
+
+    def hold(self) -> None:
+        """Patch until `release` was called as often: by those who enter the network, or a host of it."""
+        self.route_all()
+        with _holding:
+            self._holders += 1
+            if self._patch is None:
+                self.program.numbers.real = True
+                self._patch = patch_for_task(self.task)
+
+    def release(self) -> None:
+        """Undo what `hold` did, unless somebody else still needs it."""
+        with _holding:
+            self._holders -= 1
+            if not self._holders and self._patch is not None:
+                self._patch.undo()
+                self._patch = None
 
     def close(self) -> None:
         """Finish the captures and close what is left open on the hosts."""
@@ -319,6 +349,10 @@ class Network:
     def __repr__(self) -> str:
         kind = "virtual" if self.clock.virtual else "real"
         return f"<Network clock={kind} seed={self.seed}: {', '.join(self.nodes) or 'empty'}>"
+
+
+#: One thread at a time comes to a network, or leaves it.
+_holding: Final = threading.Lock()
 
 
 def _texts(wanted: str | Iterable[str] | None) -> list[str]:

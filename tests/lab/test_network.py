@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import weakref
+from contextvars import copy_context
 
 import pytest
 
@@ -125,6 +126,41 @@ def test_hosts_nest_and_give_back_what_was_before() -> None:
         assert socket.gethostname() == "pysock"
         with pytest.raises(OSError, match="unreachable"), socket.socket() as lost:
             lost.connect((a.address, 80))  # nobody's machine has no cable
+
+
+def test_a_host_alone_keeps_programs_off_the_real_network() -> None:
+    _, a, b = pair()
+    before = socket.socket, time.monotonic, socket.gethostname()
+
+    def ask() -> bytes:
+        with socket.create_connection(("a", 80)) as client:
+            return client.recv(100)
+
+    with a:
+        server = socket.create_server(("a", 80))
+        asking = b.start(ask)
+        peer, address = server.accept()
+        assert address[0] == b.address
+        with b:
+            assert b.run(socket.gethostname) == socket.gethostname() == "b"
+        peer.sendall(b"from a")
+        peer.close()
+        server.close()
+    assert asking.result() == b"from a"
+    assert a.run(lambda: socket.gethostname()) == "a"
+    assert before == (socket.socket, time.monotonic, socket.gethostname())
+
+
+def test_hosts_of_two_tasks_are_left_in_any_order() -> None:
+    _, a, b = pair()
+    original = socket.socket
+    first, second = copy_context(), copy_context()
+    first.run(a.__enter__)
+    second.run(b.__enter__)
+    first.run(a.__exit__, None, None, None)
+    assert second.run(socket.gethostname) == "b"
+    second.run(b.__exit__, None, None, None)
+    assert socket.socket is original
 
 
 def test_poll_sees_sockets_of_several_hosts() -> None:

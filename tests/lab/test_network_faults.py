@@ -182,6 +182,19 @@ def test_on_a_switch_only_those_two_are_parted() -> None:
     assert reaches(a, b)
 
 
+def test_healing_some_and_not_others() -> None:
+    net = Network(seed=1)
+    a, b, c = net.hosts("a", "b", "c")
+    net.switch("s", a, b, c)
+    net.partition(a, [b, c])
+    net.partition(b, c)
+    net.heal(a, b)
+    assert reaches(a, b) and reaches(b, a)
+    assert not reaches(a, c) and not reaches(b, c)
+    net.heal(c)
+    assert reaches(c, a) and reaches(b, c)
+
+
 def test_across_a_router_too() -> None:
     net = Network(seed=1)
     a, b, c = net.hosts("a", "b", "c")
