@@ -246,6 +246,10 @@ class Kernel:
             self.acquire()
             self.leave()
 
+    def at_leave(self, work: Callable[[], None]) -> None:
+        """Do ``work`` under the lock at the end of the call that this thread is in, or when it next sleeps."""
+        self._deferred.append(work)
+
     def _run_deferred(self) -> None:
         while self._deferred:
             self._deferred.pop(0)()

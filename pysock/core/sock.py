@@ -30,7 +30,7 @@ from pysock.uapi.socket import MSG_DONTWAIT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeAlias
+    from typing import Any, Protocol, TypeAlias
 
     from pysock.core.capability import Credentials
     from pysock.core.kernel import Kernel
@@ -38,6 +38,23 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
     from pysock.core.sock_ext import SockExt
     from pysock.core.wait import WaitEntry
+
+    class OpenInode(Protocol):
+        """`pysock.vfs.inode.Inode`, as a family sees it."""
+
+        i_ino: int
+
+    class OpenFile(Protocol):
+        """`pysock.vfs.file.File`, as a socket sees it."""
+
+        f_count: int
+
+        @property
+        def f_inode(self) -> OpenInode: ...
+
+        def pin(self) -> None: ...
+
+        def unpin(self) -> None: ...
 
 #: A socket address in the stdlib's shape for its family; None where there is none.
 if TYPE_CHECKING:
@@ -117,7 +134,7 @@ class Socket:
         self.state = SS_UNCONNECTED
         self.ops: ProtoOps = NO_OPS
         self.sk: Sock = None  # type: ignore[assignment]  # the family's create() sets it
-        self.file: object | None = None
+        self.file: OpenFile | None = None
 
 
 class ProtoOps:
@@ -339,7 +356,8 @@ class Sock:
     def wait(self, deadline: int, exclusive: bool = False) -> bool:
         """Give the lock up until something happens to this socket or ``deadline`` (monotonic ns) passes.
 
-        False when the deadline has passed. Wake-ups may be spurious: look at the condition again.
+        False when the deadline has passed. Wake-ups may be spurious: look at the condition again. The call that waits
+        holds its file until it ends, as fdget() does: closing the fd meanwhile does not end the wait.
         """
         kernel = self.kernel
         sleeper = kernel.sleeper()
@@ -349,7 +367,14 @@ class Sock:
         queue = self.wait_queue
         if queue is None:
             queue = self.wait_queue = WaitQueue()
-        return sleeper.wait_on(queue, deadline, exclusive)
+        file = None if self.socket is None else self.socket.file
+        if file is None or not file.f_count:
+            return sleeper.wait_on(queue, deadline, exclusive)  # nobody's any more: a close that lingers
+        file.pin()
+        try:
+            return sleeper.wait_on(queue, deadline, exclusive)
+        finally:
+            kernel.at_leave(file.unpin)
 
     def rcv_deadline(self, flags: int) -> int:
         """When a receive that starts now gives up: 0 with MSG_DONTWAIT, else by SO_RCVTIMEO (sock_rcvtimeo)."""

@@ -105,10 +105,5 @@ class HostFds(FdTable):
         """The host's fds, lowest first."""
         return sorted(fd for fd, owner in self._owners.items() if owner is self)
 
-    def close_all(self) -> None:
-        for fd in self.owned():
-            if fd in self.files:  # a release may have closed it
-                self.close(fd)
-
     def __repr__(self) -> str:
         return f"<HostFds: {len(self.owned())} open>"

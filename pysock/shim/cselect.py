@@ -184,11 +184,12 @@ def _do_select(args: Sequence[Any], ns: int) -> tuple[list[Any], list[Any], list
                 raise ValueError("filedescriptor out of range in select()")
             masks[fd] = masks.get(fd, 0) | bits
         sets.append((pairs, bits))
+    ours = masks.keys() & task.fds.keys()
     found = _poll_ufds(task, list(masks.items()), ns)
-    if POLLNVAL in found.values():
-        raise err(errno.EBADF)
+    if POLLNVAL in found.values() and any(bits == POLLNVAL and fd not in ours for fd, bits in found.items()):
+        raise err(errno.EBADF)  # but one that another thread has closed meanwhile is ready
     readable, writable, exceptional = (
-        [item for fd, item in pairs if found.get(fd, 0) & bits] if found else [] for pairs, bits in sets
+        [item for fd, item in pairs if found.get(fd, 0) & (bits | POLLNVAL)] if found else [] for pairs, bits in sets
     )
     return readable, writable, exceptional
 

@@ -91,21 +91,25 @@ class Epoll(File):
     def wait(self, maxevents: int, deadline: int) -> list[tuple[int, int]]:
         """Up to ``maxevents`` pairs (data, events), as soon as there is one (ep_poll).
 
-        ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever; [] when it has passed. EBADF when
-        the epoll is closed meanwhile.
+        ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever; [] when it has passed. Closing the
+        epoll meanwhile does not end the wait; EBADF when the task ends.
         """
         found = self.send_events(maxevents)
         if found or not deadline:
             return found
         sleeper = self.kernel.sleeper()
-        while True:
-            real_fds = (self.foreign.fileno(),) if self.foreign_count and self.foreign is not None else ()
-            in_time = sleeper.wait_on(self.wq, deadline, True, real_fds)
-            found = self.send_events(maxevents)
-            if found or not in_time:
-                return found
-            if not self.f_count:
-                raise err(errno.EBADF)
+        self.pin()
+        try:
+            while True:
+                real_fds = (self.foreign.fileno(),) if self.foreign_count and self.foreign is not None else ()
+                in_time = sleeper.wait_on(self.wq, deadline, True, real_fds)
+                found = self.send_events(maxevents)
+                if found or not in_time:
+                    return found
+                if not self.f_count:
+                    raise err(errno.EBADF)
+        finally:
+            self.unpin()
 
     def send_events(self, maxevents: int) -> list[tuple[int, int]]:
         """What holds now, without waiting (ep_send_events)."""

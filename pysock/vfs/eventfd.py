@@ -79,4 +79,8 @@ class EventFd(File):
     def _wait(self) -> None:
         if self.f_flags & O_NONBLOCK or not self.f_count:
             raise err(errno.EAGAIN if self.f_count else errno.EBADF)
-        self.kernel.sleeper().wait_on(self.wqh)  # not exclusive: readers and writers share the queue
+        self.pin()
+        try:
+            self.kernel.sleeper().wait_on(self.wqh)  # not exclusive: readers and writers share the queue
+        finally:
+            self.kernel.at_leave(self.unpin)

@@ -115,10 +115,16 @@ class FdTable:
         else:
             self.cloexec.discard(fd)
 
+    def owned(self) -> list[int]:
+        """The fds that `close_all` closes, lowest first."""
+        return sorted(self.files)
+
     def close_all(self) -> None:
-        """exit(2): close every fd, lowest first."""
-        for fd in sorted(self.files):
-            if fd in self.files:  # a release may have closed it
+        """exit(2): close every fd. Calls that sleep on a file end with an error."""
+        for fd in self.owned():
+            file = self.files.get(fd)
+            if file is not None:  # else a release has closed it
+                file.interrupt()
                 self.close(fd)
 
     def __repr__(self) -> str:

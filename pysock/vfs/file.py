@@ -33,10 +33,11 @@ class File:
     references.
 
     ``socket`` is the struct socket of a socket and None for every other kind: the socket calls test nothing
-    else. ``f_ep`` lists the epoll items that watch this file, None while there are none.
+    else. ``f_ep`` lists the epoll items that watch this file, None while there are none. ``f_waiters`` of the
+    references are calls that sleep.
     """
 
-    __slots__ = ("f_count", "f_ep", "f_flags", "f_inode", "socket")
+    __slots__ = ("f_count", "f_ep", "f_flags", "f_inode", "f_waiters", "socket")
 
     #: Whether `poll` means anything: epoll refuses other files with EPERM (file_can_poll).
     can_poll = True
@@ -44,7 +45,7 @@ class File:
     def __init__(self, f_inode: Inode, f_flags: int = 0, socket: Socket | None = None) -> None:
         self.f_inode = f_inode
         self.f_flags = f_flags | O_RDWR
-        self.f_count = 0
+        self.f_count = self.f_waiters = 0
         self.f_ep: list[EpItem] | None = None
         self.socket = socket
 
@@ -88,6 +89,22 @@ class File:
             for item in self.f_ep[:]:
                 item.detach()
         self.release()
+
+    def pin(self) -> None:
+        """A call on this file goes to sleep: it stays open until `unpin`."""
+        self.f_count += 1
+        self.f_waiters += 1
+
+    def unpin(self) -> None:
+        """The call ends."""
+        if self.f_waiters:
+            self.f_waiters -= 1
+            self.put()
+
+    def interrupt(self) -> None:
+        """The task ends: calls that sleep no longer keep the file, and fail when it is released."""
+        self.f_count -= self.f_waiters
+        self.f_waiters = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} ino={self.f_inode.i_ino} flags={self.f_flags:#x} refs={self.f_count}>"

@@ -156,7 +156,7 @@ def do_select(
     foreign: ForeignPoller | None = None,
 ) -> tuple[list[int], list[int], list[int]]:
     """select(2): the fds of each list that are ready, in the order of the list. EBADF for one that is not
-    open.
+    open; one that is closed meanwhile is ready for everything.
     """
     lists = ((list(rlist), SELECT_IN), (list(wlist), SELECT_OUT), (list(xlist), SELECT_EX))
     masks: dict[int, int] = {}
@@ -170,8 +170,6 @@ def do_select(
             raise err(errno.EBADF)
         watched.append((file, mask))
     found = poll_files(kernel, watched, deadline, foreign)
-    if POLLNVAL in found:
-        raise err(errno.EBADF)
     by_fd = dict(zip(masks, found, strict=True))
-    readable, writable, exceptional = ([fd for fd in fds if by_fd[fd] & bits] for fds, bits in lists)
+    readable, writable, exceptional = ([fd for fd in fds if by_fd[fd] & (bits | POLLNVAL)] for fds, bits in lists)
     return readable, writable, exceptional

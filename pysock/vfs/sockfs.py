@@ -61,7 +61,7 @@ class SocketFile(File):
         # What File's does, without the call: a connection opens two of these.
         self.f_inode = f_inode
         self.f_flags = f_flags | O_RDWR
-        self.f_count = 0
+        self.f_count = self.f_waiters = 0
         self.f_ep = None
         self.socket = socket
         socket.file = self

@@ -246,8 +246,8 @@ def test_socketcall(task: Task) -> None:
 # Threads -------------------------------------------------------------------------------------------------
 
 
-def blocked(task: Task, body: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """A thread that is asleep in ``body`` by now, and where its result will be."""
+def blocked(task: Task, body: Callable[[], object], sleepers: int = 1) -> tuple[threading.Thread, list[object]]:
+    """A thread that is asleep in ``body`` by now, as one of ``sleepers``, and where its result will be."""
     results: list[object] = []
 
     def run() -> None:
@@ -258,7 +258,7 @@ def blocked(task: Task, body: Callable[[], object]) -> tuple[threading.Thread, l
 
     thread = threading.Thread(target=run)
     thread.start()
-    while not task.kernel.parked:
+    while len(task.kernel.parked) < sleepers:
         os.sched_yield()
     return thread, results
 
@@ -274,15 +274,27 @@ def test_accept_waits_for_a_connection() -> None:
     assert results == ["cli"]
 
 
-def test_closing_a_socket_ends_a_call_that_sleeps_on_it() -> None:
+def test_a_call_that_sleeps_goes_on_when_another_thread_closes_the_socket() -> None:
     task, _ = boot_task("real")
-    a, _ = sys_socketpair(task, AF_LOOP, SOCK_STREAM)
+    a, b = sys_socketpair(task, AF_LOOP, SOCK_STREAM)
+    sock = task.files.get(a).socket
+    assert sock is not None
     thread, results = blocked(task, lambda: sys_recv(task, a, 1))
     sys_close(task, a)
+    assert sock.file is not None  # as on Linux: the call holds the file
+    sys_sendto(task, b, b"x")
     thread.join()
-    assert results == [b""]
+    assert results == [b"x"]
+    assert sock.file is None and sys_recv(task, b, 1) == b""
+
+
+def test_the_end_of_a_task_ends_calls_that_sleep() -> None:
+    task, _ = boot_task("real")
+    a, _ = sys_socketpair(task, AF_LOOP, SOCK_STREAM)
     server = listener(task)
-    thread, results = blocked(task, lambda: sys_accept(task, server))
-    sys_close(task, server)
-    thread.join()
-    assert results == [errno.EINVAL]
+    receiving, received = blocked(task, lambda: sys_recv(task, a, 1))
+    accepting, accepted = blocked(task, lambda: sys_accept(task, server), 2)
+    task.exit()
+    receiving.join()
+    accepting.join()
+    assert (received, accepted) == ([b""], [errno.EINVAL])

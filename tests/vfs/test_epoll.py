@@ -357,11 +357,24 @@ def test_exclusive_items_share_a_listener() -> None:
     assert not task.fds[eps[1]].ready  # type: ignore[attr-defined]
 
 
-def test_closing_the_epoll_wakes_its_waiters() -> None:
+def test_who_waits_for_an_epoll_goes_on_when_it_is_closed() -> None:
+    task, _ = boot_task("real")
+    a, b = pair(task)
+    ep = sys_epoll_create1(task)
+    sys_epoll_ctl(task, ep, EPOLL_CTL_ADD, b, EPOLLIN)
+    threads, results = in_threads(task, ep, 1)
+    sys_close(task, ep)
+    sys_sendto(task, a, b"x")
+    threads[0].join()
+    assert results == [[(b, EPOLLIN)]]
+    assert not task.files.get(b).f_ep
+
+
+def test_the_end_of_a_task_wakes_who_waits_for_its_epolls() -> None:
     task, _ = boot_task("real")
     ep = sys_epoll_create1(task)
     threads, results = in_threads(task, ep, 1)
-    sys_close(task, ep)
+    task.exit()
     threads[0].join()
     assert results == [[(-1, errno.EBADF)]]
 

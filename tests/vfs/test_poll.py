@@ -148,7 +148,7 @@ def test_wake_ups_for_other_bits_do_not_wake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "result"), [(sys_poll, [[POLLNVAL]]), (sys_select, [errno.EBADF])], ids=["poll", "select"]
+    ("call", "result"), [(sys_poll, [[POLLNVAL]]), (sys_select, [1])], ids=["poll", "select"]
 )
 def test_a_file_closed_meanwhile(call: object, result: object) -> None:
     task, _ = boot_task("real")
@@ -157,7 +157,7 @@ def test_a_file_closed_meanwhile(call: object, result: object) -> None:
     def body() -> object:
         if call is sys_poll:
             return [bits for _, bits in sys_poll(task, [(b, POLLIN)])]
-        return sys_select(task, [b], [], [])
+        return len(sys_select(task, [b], [], [])[0])
 
     thread, results = start(task, body)
     sys_close(task, b)

@@ -136,7 +136,7 @@ def _inboxes(sk: UnixSock) -> Iterable[UnixSock]:
 def _references(sk: UnixSock) -> int:
     """How many references there are to the open file of ``sk``; 0 without one."""
     sock = sk.socket
-    return 0 if sock is None else getattr(sock.file, "f_count", 0)
+    return 0 if sock is None or sock.file is None else sock.file.f_count
 
 
 def socket_of(file: OpenFile) -> UnixSock | None:

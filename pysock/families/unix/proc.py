@@ -30,8 +30,7 @@ def proc_unix(unix: UnixNet) -> str:
 def inode_of(sk: UnixSock) -> int:
     """The inode number of a socket, as fstat(2) tells it; 0 before accept() gave it one."""
     sock = sk.socket
-    inode = None if sock is None else getattr(sock.file, "f_inode", None)
-    return 0 if inode is None else inode.i_ino
+    return 0 if sock is None or sock.file is None else sock.file.f_inode.i_ino
 
 
 def name_of(sk: UnixSock) -> str:

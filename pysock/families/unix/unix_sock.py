@@ -10,7 +10,7 @@ Rules that keep it true:
 * ``peer_wait`` are those who wait for *this* socket to make room: in its backlog, or in its inbox, which is
   bounded by `max_ack_backlog` messages for senders it is not connected to. Everybody waits in their own wait
   queue; an entry in the other's peer_wait relays the wake-up there. So a close reaches a waiter, too.
-* A call that sleeps on a socket that is closed meanwhile ends with EBADF.
+* A call that sleeps on a socket whose task ends meanwhile ends with EBADF.
 
 Linux: struct unix_sock, unix_release_sock(), unix_dgram_peer_wake_relay().
 """
@@ -156,7 +156,7 @@ class UnixSock(Sock):
         return deadline if self.kernel.now < deadline else 0
 
     def check_alive(self) -> None:
-        """EBADF when the socket was closed under a call that slept."""
+        """EBADF when the task ended under a call that slept."""
         if self.flags & SOCK_DEAD:
             raise err(errno.EBADF)
 
