@@ -36,7 +36,7 @@ from pysock.core.registry import FamilyRegistry
 from pysock.core.skb_debug import SkbChecker
 from pysock.core.softirq import SoftnetData
 from pysock.core.timer import TimerQueue
-from pysock.core.wait import Sleeper, Sleepers, SpareEventFds
+from pysock.core.wait import Sleeper, Sleepers
 from pysock.plugin.manager import Plugins
 
 TYPE_CHECKING = False
@@ -86,9 +86,9 @@ class Kernel:
         "plugins",
         "seed",
         "softnet",
-        "spare_eventfds",
         "timers",
         "wakeups",
+        "wakings",
     )
 
     def __init__(self, clock: Clock, seed: int, log: Callable[[str], None] | None = None) -> None:
@@ -106,8 +106,8 @@ class Kernel:
         self.parked: list[Sleeper] = []
         self.keeper: Sleeper | None = None
         self.participants = 0
+        self.wakings = 0
         self._sleepers = Sleepers()
-        self.spare_eventfds = SpareEventFds()
         self._deferred: list[Callable[[], None]] = []
         self._late: list[Callable[[], None]] = []
         self._options: dict[str, Any] = {}
@@ -278,13 +278,27 @@ class Kernel:
         finally:
             self.leave()
 
-    def advance(self) -> bool:
-        """Virtual time: jump to the next timer and run it. False when there is none."""
+    def all_asleep(self) -> bool:
+        """Whether every thread that takes part in virtual time sleeps, and none was rung."""
+        return len(self.parked) >= self.participants and not self._somebody_was_rung()
+
+    def _somebody_was_rung(self) -> bool:
+        return any(sleeper.woken or sleeper.queued for sleeper in self.parked)
+
+    def advance(self, wakings: int | None = None) -> bool:
+        """Virtual time: jump to the next timer and run it. False when there is none.
+
+        A thread that found everybody else asleep, or blocked, says how many ``wakings`` there had been before it
+        looked. If somebody has woken up since, or is about to, the clock stays: a thread is rung, leaves ``parked`` and
+        goes to sleep again under the lock only, so none can have done something unseen.
+        """
         clock = self.clock
         assert isinstance(clock, VirtualClock)
         self.acquire()
         try:
             if self.wakeups or self.softnet.pending:
+                return True
+            if wakings is not None and (wakings != self.wakings or self._somebody_was_rung()):
                 return True
             upcoming = self.timers.settle()
             if not self.timers:
@@ -322,8 +336,6 @@ class Kernel:
         self.parked.clear()
         self.keeper = None
         self._sleepers = Sleepers()
-        # The eventfds are the parent's too: closed here, not handed to other threads.
-        self.spare_eventfds = SpareEventFds()
         self.participants = 0
         return Kernel.boot(clock=self.clock, seed=self.seed, **self._options)
 

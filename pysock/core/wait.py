@@ -47,13 +47,45 @@ _eventfd = os.eventfd
 _eventfd_read = os.eventfd_read
 _eventfd_write = os.eventfd_write
 _EVENTFD_FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
-_close = os.close
 _process_time_ns = time.process_time_ns
+_listdir = os.listdir
+_open = os.open
+_read = os.read
+_close = os.close
 
 #: How long (ms of real time) virtual time waits for a thread that does not sleep in the kernel, moves no packet and
 #: uses no processor either: it is blocked where pysock cannot see it (Thread.join, a queue).
 VIRTUAL_GRACE_MS = 20
 _GRACE_CPU_NS = 1_000_000
+#: So many times over, it waits for a thread that is ready to run and gets no processor: others keep the machine busy.
+_STARVED_ROUNDS = 100
+
+
+def _another_thread_is_ready() -> bool:
+    """Whether a thread of this process, other than the calling one, runs or would if it got a processor (proc(5))."""
+    me = str(threading.get_native_id())
+    try:
+        for thread in _listdir("/proc/self/task"):
+            if thread != me and _state(thread) in b"RD":
+                return True
+    except OSError:
+        pass  # no /proc
+    return False
+
+
+def _state(thread: str) -> bytes:
+    try:
+        fd = _open(f"/proc/self/task/{thread}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b"X"  # it has ended
+    try:
+        stat = _read(fd, 256)
+    except ProcessLookupError:
+        return b"X"
+    finally:
+        _close(fd)
+    behind_name = stat.rindex(b")") + 2
+    return stat[behind_name : behind_name + 1]
 
 
 class WaitEntry:
@@ -105,22 +137,25 @@ class WaitQueue:
             entry.func(key)
 
 
-class SpareEventFds(list[int]):
-    """Eventfds of threads that are gone, for those that come; a late ring wakes the new owner for nothing, no more.
-    Closed with the kernel that they belong to.
+class _EventFd:
+    """An eventfd that is closed when nobody refers to it: who rings it holds on to it, so that the number cannot be
+    another file's by then.
     """
 
-    __slots__ = ()
+    __slots__ = ("fd",)
 
-    def __del__(self) -> None:
-        for fd in self:
-            _close(fd)
+    def __init__(self) -> None:
+        self.fd = _eventfd(0, _EVENTFD_FLAGS)
+
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        _close(self.fd)
 
 
 class Sleeper:
     """One thread's ability to sleep in one Kernel: its flag, its eventfd and its place in wait queues."""
 
     __slots__ = (
+        "_event",
         "_fd",
         "_poller",
         "entry",
@@ -145,6 +180,7 @@ class Sleeper:
         self.exclusive_entry = WaitEntry(self._signal, True)
         self.timer = Timer(self._timeout)
         self.real_fds: tuple[int, ...] = ()
+        self._event: _EventFd | None = None
         self._fd = -1
         self._poller: select.poll | None = None
 
@@ -169,7 +205,9 @@ class Sleeper:
         self.queued = False
         self.woken = True
         if self.parked:
-            _eventfd_write(self._fd, 1)
+            event = self._event
+            if event is not None:  # else the thread is gone since
+                _eventfd_write(event.fd, 1)
 
     def wait_on(
         self,
@@ -212,6 +250,9 @@ class Sleeper:
                     if kernel.keeper is self:
                         kernel.keeper = None
                         kernel.appoint_keeper()
+                elif self in kernel.parked:
+                    kernel.parked.remove(self)
+                    kernel.wakings += 1
         except BaseException:
             # A signal handler raised. What was meant for this thread alone is somebody else's now.
             if queue is not None and exclusive and self.signalled:
@@ -231,8 +272,9 @@ class Sleeper:
         the kernel lock.
         """
         self.poked = True
-        if self.parked:
-            _eventfd_write(self._fd, 1)
+        event = self._event
+        if self.parked and event is not None:
+            _eventfd_write(event.fd, 1)
 
     def _park(self, deadline: int) -> None:
         if self.woken:
@@ -256,18 +298,22 @@ class Sleeper:
                 timeout = (left + NSEC_PER_MSEC - 1) // NSEC_PER_MSEC
             self._sleep(timeout)
 
-    def _sleep(self, timeout_ms: int | None) -> None:
+    def _sleep(self, timeout_ms: int | None) -> bool:
+        """True when it slept for all of ``timeout_ms`` (None: for ever)."""
         poller = self._poller
         if poller is None:
-            spare = self.kernel.spare_eventfds
-            self._fd = spare.pop() if spare else _eventfd(0, _EVENTFD_FLAGS)
+            self._event = _EventFd()
+            self._fd = self._event.fd
             poller = self._poller = _poll()
             poller.register(self._fd, _POLLIN)
         for fd in self.real_fds:
             poller.register(fd, _POLLIN)
         self.parked = True
         try:
-            if not self.woken and not self.poked and any(fd != self._fd for fd, _ in poller.poll(timeout_ms)):
+            if self.woken or self.poked:
+                return False
+            ready = poller.poll(timeout_ms)
+            if any(fd != self._fd for fd, _ in ready):
                 self.woken = True  # a real descriptor
         finally:
             self.parked = False
@@ -277,6 +323,7 @@ class Sleeper:
             _eventfd_read(self._fd)
         except BlockingIOError:
             pass
+        return not ready
 
     # -- virtual time ------------------------------------------------------------------------------------
 
@@ -284,44 +331,50 @@ class Sleeper:
         kernel = self.kernel
         clock = kernel.clock
         assert isinstance(clock, VirtualClock)
-        kernel.parked.append(self)
+        if deadline != NEVER:
+            kernel.acquire()
+            kernel.timers.mod_timer(self.timer, deadline)
+            kernel.leave()
         try:
-            if deadline != NEVER:
-                kernel.acquire()
-                kernel.timers.mod_timer(self.timer, deadline)
-                kernel.leave()
+            kernel.parked.append(self)  # last: from here on the others take it for asleep
             while not self.woken:
-                # A sleeper that was rung is no longer asleep, though its thread may not have run yet.
-                awake = any(sleeper.woken for sleeper in kernel.parked)
-                if not awake and len(kernel.parked) >= kernel.participants:
+                wakings = kernel.wakings
+                if kernel.all_asleep():
                     if self.real_fds:
                         self._sleep(0)  # what is ready now comes before any jump of the clock
                         if self.woken:
                             break
-                    if not kernel.advance():
+                    if not kernel.advance(wakings):
                         self._sleep(None)  # nothing will ever happen here: only a signal or another thread
-                    continue
-                seen = kernel.softnet.processed
-                used = _process_time_ns()
-                self._sleep(VIRTUAL_GRACE_MS)
-                moved = kernel.softnet.processed != seen or _process_time_ns() - used >= _GRACE_CPU_NS
-                if not moved and not any(sleeper.woken for sleeper in kernel.parked):
-                    kernel.advance()
+                elif self._nothing_happens():
+                    kernel.advance(wakings)
         finally:
-            kernel.parked.remove(self)
             if deadline != NEVER:
                 kernel.timers.del_timer(self.timer)
+
+    def _nothing_happens(self) -> bool:
+        """Wait for a thread that is awake somewhere. True when it is blocked there: time has to go on without it."""
+        kernel = self.kernel
+        for _ in range(_STARVED_ROUNDS):
+            seen = kernel.softnet.processed
+            used = _process_time_ns()
+            undisturbed = self._sleep(VIRTUAL_GRACE_MS)
+            starved = _another_thread_is_ready()
+            moved = kernel.softnet.processed != seen or _process_time_ns() - used >= _GRACE_CPU_NS
+            if moved or not undisturbed:
+                return False
+            if not starved:
+                return True
+        return True
 
     def retire(self) -> None:
         """The thread that owned this sleeper is gone."""
         kernel = self.kernel
         if kernel.clock.virtual:
             kernel.participants -= 1
-            if kernel.parked:
-                kernel.parked[0].ring()
-        if self._fd >= 0:
-            # Not closed: somebody may be about to ring it, and the number could be another file's by then.
-            kernel.spare_eventfds.append(self._fd)
+            for sleeper in kernel.parked[:1]:
+                sleeper.ring()
+        self._event = self._poller = None
 
 
 class _Lease:

@@ -50,8 +50,11 @@ def test_the_last_thread_to_sleep_moves_the_clock() -> None:
     kernel = boot()
     kernel.sleeper()
     woke: dict[str, int] = {}
+    all_there = threading.Barrier(3)
 
     def sleeper(name: str, seconds: int) -> None:
+        kernel.sleeper()
+        all_there.wait()  # or the first one's sleep could be over before the last one begins
         kernel.sleep(seconds * NSEC_PER_SEC)
         woke[name] = kernel.clock.monotonic_ns() // NSEC_PER_SEC
 
@@ -60,7 +63,7 @@ def test_the_last_thread_to_sleep_moves_the_clock() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     assert sorted(woke.values()) == [woke["1"], woke["3"], woke["5"]]
     assert woke["5"] >= start + 5
 
