@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATIENCE = 60  # seconds: a hung example fails here; it takes a fraction of one
 
 
 def examples() -> list[pytest.ParameterSet]:

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 
 FOLDER = Path(__file__).parent / "programs"
 PROGRAMS = sorted(path.name for path in FOLDER.glob("[!_]*.py"))
-PATIENCE = 120  # seconds: a hung program fails here; it takes one or two
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from support.patience import PATIENCE
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.kernel import Kernel
@@ -94,7 +95,7 @@ def test_a_softirq_that_raises_does_not_keep_the_lock() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         kernel.leave()
     taken: list[bool] = []
-    thread = threading.Thread(target=lambda: taken.append(kernel.lock.acquire(timeout=5)))
+    thread = threading.Thread(target=lambda: taken.append(kernel.lock.acquire(timeout=PATIENCE)))
     thread.start()
     thread.join()
     assert taken == [True]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.patience import PATIENCE
 
 from pysock.core.contain import ErrorReporter
 from pysock.core.notifier import (
@@ -193,7 +194,7 @@ class Parked:
 
     def __call__(self, event: int, data: object) -> int:
         self.entered.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(PATIENCE)
         self.left = True
         return NOTIFY_OK
 
@@ -218,7 +219,7 @@ class TestSrcu:
         chain.register(parked)
         walker = threading.Thread(target=chain.call_chain, args=(UP, 0))
         walker.start()
-        assert parked.entered.wait(30)
+        assert parked.entered.wait(PATIENCE)
         seen: list[bool] = []
 
         def remove() -> None:
@@ -227,11 +228,11 @@ class TestSrcu:
 
         remover = threading.Thread(target=remove)
         remover.start()
-        assert condition.waiting.wait(30)  # it is waiting, not done
+        assert condition.waiting.wait(PATIENCE)  # it is waiting, not done
         assert seen == [] and len(chain) == 0
         parked.let_go.set()
-        walker.join(30)
-        remover.join(30)
+        walker.join(PATIENCE)
+        remover.join(PATIENCE)
         assert seen == [True]
 
     def test_walks_do_not_exclude_each_other(self) -> None:
@@ -239,7 +240,7 @@ class TestSrcu:
         both = threading.Barrier(2)
 
         def meet(event: int, data: object) -> int:
-            both.wait(30)
+            both.wait(PATIENCE)
             return NOTIFY_OK
 
         chain.register(meet)
@@ -247,7 +248,7 @@ class TestSrcu:
         other = threading.Thread(target=lambda: answers.append(chain.call_chain(UP, 0)))
         other.start()
         answers.append(chain.call_chain(UP, 0))
-        other.join(30)
+        other.join(PATIENCE)
         assert answers == [NOTIFY_OK, NOTIFY_OK]
 
     def test_a_walk_that_began_earlier_skips_what_is_gone(self) -> None:
@@ -299,7 +300,7 @@ class TestBlocking:
         chain.register(parked)
         walker = threading.Thread(target=chain.call_chain, args=(UP, 0))
         walker.start()
-        assert parked.entered.wait(30)
+        assert parked.entered.wait(PATIENCE)
         seen: list[bool] = []
 
         def remove() -> None:
@@ -310,6 +311,6 @@ class TestBlocking:
         remover.start()
         assert seen == []
         parked.let_go.set()
-        walker.join(30)
-        remover.join(30)
+        walker.join(PATIENCE)
+        remover.join(PATIENCE)
         assert seen == [True]

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 
 import pytest
+from support.patience import PATIENCE
 
 import pysock
 from pysock.core import wait
@@ -110,7 +111,7 @@ def test_threads_that_want_a_processor_are_seen() -> None:
         blocked.wait()
 
     def until(answer: bool) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while wait._another_thread_is_ready() is not answer:
             assert time.monotonic() < deadline
 
@@ -171,7 +172,7 @@ def converse(net: object) -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     with listener, net.create_connection(listener.getsockname()) as client:  # type: ignore[attr-defined]
-        client.settimeout(60)
+        client.settimeout(PATIENCE)
         for _ in range(3):
             client.sendall(b"x" * 50)
             assert client.recv(100)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -14,7 +15,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def captured(program: str, seed: int, path: Path) -> bytes:
     command = ["-m", "pysock", "run", "--clock", "virtual", "--seed", str(seed), "--pcap", str(path)]
     done = subprocess.run(
-        [sys.executable, *command, str(EXAMPLES / program)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *command, str(EXAMPLES / program)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return path.read_bytes()

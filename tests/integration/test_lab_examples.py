@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.inet_api import tshark
+from support.patience import PATIENCE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WANTED = {"lossy_link": "lossy", "partition": "partition", "router": "router", "bridge": "bridge"}
@@ -20,7 +21,7 @@ def test_example(name: str, tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", *options, str(EXAMPLES / f"test_{name}.py")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

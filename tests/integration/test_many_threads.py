@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+from support.patience import PATIENCE
 
 
 def serve(listener: socket.socket) -> None:
@@ -49,8 +50,8 @@ def test_every_byte_comes_back(pysock: object) -> None:
         for thread in clients:
             thread.start()
         for thread in clients:
-            thread.join(60)
+            thread.join(PATIENCE)
         assert sorted(good) == list(range(16))
         listener.shutdown(socket.SHUT_RDWR)  # ends accept(), as on Linux
-        server.join(10)
+        server.join(PATIENCE)
         assert not server.is_alive()

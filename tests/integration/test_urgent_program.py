@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from support.patience import PATIENCE
+
 PROGRAM = """
 import fcntl, select, socket, struct
 
@@ -41,7 +43,7 @@ for closing in (epoll, client, sock, listener):
 
 
 def run(*how: str) -> str:
-    result = subprocess.run([sys.executable, *how], capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run([sys.executable, *how], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert not result.stderr
     return result.stdout
 

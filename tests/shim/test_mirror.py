@@ -9,6 +9,7 @@ import socket
 from types import ModuleType
 
 import pytest
+from support.descriptors import held
 
 import pysock
 from pysock.core.timer import Timer
@@ -144,20 +145,9 @@ def test_only_sockets_of_ours(face: ModuleType) -> None:
 
 def test_nothing_is_left_behind(face: ModuleType) -> None:
     with face.socket() as sock:
-        before = real_sockets()
+        before = held()
         mirror = pysock.mirror(sock)
-        assert len(real_sockets() - before) == 2
+        assert len(held() - before) == 2
         del mirror
     gc.collect()
-    assert real_sockets() == before
-
-
-def real_sockets() -> set[str]:
-    """The sockets that this process holds of the operating system: not the eventfds that its threads sleep on."""
-    links: set[str] = set()
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            links.add(os.readlink(f"/proc/self/fd/{fd}"))
-        except FileNotFoundError:
-            pass  # the one that listed the others
-    return {link for link in links if link.startswith("socket:")}
+    assert held() <= before

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import held
 
 import pysock
 
@@ -183,12 +184,12 @@ def test_lent_descriptors_leave_nothing_behind() -> None:
         a, b = socket.socketpair()
         out, into = os.pipe()
         with a, b:
-            before = set(os.listdir("/proc/self/fd"))
+            before = held()
             for _ in range(3):
                 socket.send_fds(a, [b"m"], [out])
             assert len(active.task.fds) == 2
             a.close()
             b.close()
-            assert set(os.listdir("/proc/self/fd")) < before
+            assert held() < before
         os.close(out)
         os.close(into)

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.descriptors import held
 
 import pysock
 from pysock.core.kernel import Kernel
@@ -228,18 +229,15 @@ def test_sockets_that_outlive_the_patch() -> None:
 
 
 def test_placeholders_are_closed_with_their_sockets(patched: Patch) -> None:
-    def open_fds() -> set[str]:
-        return set(os.listdir("/proc/self/fd"))
-
-    before = open_fds()
+    before = held()
     socks = [socket.socket() for _ in range(10)]
     socks.append(socks[0].dup())
-    assert len(open_fds()) >= len(before) + 11
+    assert len(held() - before) == 11
     for sock in socks:
         sock.close()
     del sock, socks
     gc.collect()
-    assert open_fds() <= before
+    assert held() <= before
 
 
 @pytest.mark.parametrize("clock", ["real", "virtual"])

@@ -31,13 +31,26 @@ def usr1(patched: Patch) -> Iterator[Patch]:
 
 
 def kick(active: Patch) -> threading.Thread:
-    """Send SIGUSR1 to the main thread once it sleeps in the kernel."""
+    """Send SIGUSR1 to the main thread once it sleeps in the kernel. A signal that comes in the very moment before the
+    system call, when Python has looked for one already, does not interrupt that: so it is sent until it does.
+    """
 
     def wait_and_send() -> None:
         while not active.kernel.parked:
             pass
-        os.kill(os.getpid(), signal.SIGUSR1)
+        while active.kernel.parked:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            arrived.wait(5)
 
+    arrived = threading.Event()
+    handler = signal.getsignal(signal.SIGUSR1)
+    assert callable(handler)
+
+    def noticed(number: int, frame: FrameType | None) -> None:
+        arrived.set()
+        handler(number, frame)
+
+    signal.signal(signal.SIGUSR1, noticed)
     thread = threading.Thread(target=wait_and_send)
     thread.start()
     return thread
@@ -213,10 +226,14 @@ def test_keyboard_interrupt_is_the_default_handler(patched: Patch) -> None:
         def interrupt() -> None:
             while not patched.kernel.parked:
                 pass
-            os.kill(os.getpid(), signal.SIGINT)
+            while not arrived.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                arrived.wait(30)  # as in kick(); one too many would end the whole run
 
+        arrived = threading.Event()
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             a.recv(1)
+        arrived.set()
         thread.join()

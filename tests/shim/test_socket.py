@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from support.patience import PATIENCE
 
 from pysock.vfs.task import Task
 
@@ -183,7 +184,7 @@ def test_a_finalizer_inside_the_kernel_waits(task: Task, face: ModuleType) -> No
 def test_sendall_of_more_than_the_buffers(net: ModuleType) -> None:
     client, peer = tcp_pair(net)
     data = bytes(range(256)) * 40_000
-    client.settimeout(60)
+    client.settimeout(PATIENCE)
     sender = threading.Thread(target=client.sendall, args=(data,))
     with client, peer:
         sender.start()

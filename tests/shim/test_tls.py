@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 from support.tls import authority, client_context, pair, server_context, step, tcp_pair, unshaken
 
 import pysock
@@ -314,7 +315,7 @@ def test_the_certificate_of_a_server() -> None:
                     wrapped.recv(1)
 
         serving = in_thread(serve)
-        text = ssl.get_server_certificate(listener.getsockname(), timeout=30)
+        text = ssl.get_server_certificate(listener.getsockname(), timeout=PATIENCE)
         serving.join()
     assert text.startswith("-----BEGIN CERTIFICATE-----")
 
@@ -332,7 +333,7 @@ def test_https_with_the_stdlibs_client() -> None:
                 connection.recv(1)
 
         serving = in_thread(serve)
-        client = http.client.HTTPSConnection("localhost", port, context=client_context(), timeout=30)
+        client = http.client.HTTPSConnection("localhost", port, context=client_context(), timeout=PATIENCE)
         client.request("GET", "/it")
         assert client.getresponse().read() == b"ok"
         client.close()

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import pytest
+from support.patience import PATIENCE
 from support.tls import client_context, pair, server_context, tcp_pair
 
 import pysock
@@ -162,7 +163,12 @@ with client, server:
 def python(*args: str) -> str:
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     result = subprocess.run(
-        [sys.executable, "-W", "error", *args], capture_output=True, text=True, timeout=60, check=False, env=environment
+        [sys.executable, "-W", "error", *args],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=environment,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

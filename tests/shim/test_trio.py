@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
+from support.patience import PATIENCE
 
 import pysock
 from pysock.families.inet.net import InetNet
@@ -68,7 +69,7 @@ inside = False
 assert trio.run(exchange) == b"x"
 assert socket.socket is before
 """
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -17,6 +17,8 @@ from types import TracebackType
 
 import pytest
 
+from support.patience import PATIENCE
+
 _CLONE_NEWNET = 0x40000000
 
 
@@ -93,7 +95,7 @@ class RealNet:
         made = found[0]
         if isinstance(made, OSError):
             raise made
-        made.settimeout(10)
+        made.settimeout(PATIENCE)
         return made
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
@@ -104,6 +106,6 @@ class RealNet:
     def run(self, *command: str) -> str:
         """The output of a program in this namespace, which must succeed."""
         process = self.popen(*command)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert not process.returncode, f"{command}: {output}"
         return output

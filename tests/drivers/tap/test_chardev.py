@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import held
 from support.realnet import device_name, missing
 
 from pysock.core.kernel import Kernel
@@ -35,11 +36,11 @@ def test_no_device_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_a_device_file_that_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "tun").write_bytes(b"")
     monkeypatch.setattr(chardev, "PATH", str(tmp_path / "tun"))
-    before = len(os.listdir("/proc/self/fd"))
+    before = held()
     with pytest.raises(OSError, match="ioctl") as failure:
         TunQueue("psk0")
     assert failure.value.errno == errno.ENOTTY
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert held() <= before
 
 
 @pytest.mark.parametrize(

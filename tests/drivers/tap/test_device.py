@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.devices import ETH_P_TEST
+from support.patience import PATIENCE
 
 from pysock.core.dev import PacketType, dev_add_pack, dev_queue_xmit
 from pysock.core.device import NetDevice, dev_close, dev_open, unregister_netdev
@@ -55,7 +56,7 @@ class Wire:
         self.kernel = Kernel.boot(entry_points=False, strict=True, log=self.log.append)
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
-        self.far.settimeout(10)
+        self.far.settimeout(PATIENCE)
         self.queues: list[FakeQueue] = []
 
         def attach(name: str | None, *, mode: str, vnet_hdr: bool, multi_queue: bool) -> FakeQueue:
@@ -94,7 +95,7 @@ class Wire:
 
     def until(self, happened: Callable[[], bool]) -> None:
         """Wait for the other thread."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < deadline, "it never happened"
             time.sleep(0.001)

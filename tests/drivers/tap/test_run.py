@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.patience import PATIENCE
 from support.realnet import RealNet, device_name
 
 import pysock
@@ -39,7 +40,7 @@ def peer() -> Iterator[RealNet]:
 
 
 def appear(name: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not Path(f"/sys/class/net/{name}").exists():
         assert time.monotonic() < deadline, f"no {name}"
         time.sleep(0.01)
@@ -61,7 +62,7 @@ def test_an_http_server(peer: RealNet, tmp_path: Path) -> None:
         for host in ("10.77.0.2", "fd77::2"):
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             with peer.socket(family, socket.SOCK_STREAM) as client:
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + PATIENCE
                 while client.connect_ex((host, 8000)):
                     assert time.monotonic() < deadline, f"nobody listens on {host}"
                     time.sleep(0.02)
@@ -91,7 +92,7 @@ def test_an_http_server(peer: RealNet, tmp_path: Path) -> None:
 
 CLIENT = """
 import socket
-with socket.create_connection(("10.77.0.1", 4000), timeout=10) as sock:
+with socket.create_connection(("10.77.0.1", 4000), timeout=150) as sock:
     print(sock.getsockname()[0], sock.recv(9), flush=True)
 """
 
@@ -110,12 +111,12 @@ def test_a_client(peer: RealNet) -> None:
             "--address", "10.77.0.2/24", "-c", CLIENT,
         )  # fmt: skip
         try:
-            server.settimeout(20)
+            server.settimeout(PATIENCE)
             end, address = server.accept()
             with end:
                 assert address[0] == "10.77.0.2"
                 end.sendall(b"hello")
-                assert client.communicate(timeout=20)[0] == "10.77.0.2 b'hello'\n"
+                assert client.communicate(timeout=PATIENCE)[0] == "10.77.0.2 b'hello'\n"
         finally:
             client.kill()
             client.communicate()
@@ -135,7 +136,7 @@ def test_a_client(peer: RealNet) -> None:
 )
 def test_wrong_options(arguments: list[str], words: str) -> None:
     process = start(*arguments, "-c", "print('ran')")
-    output = process.communicate(timeout=20)[0]
+    output = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode in (1, 2)
     assert words in output
     assert "ran" not in output

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from support.patience import PATIENCE
 from support.unix_api import DGRAM, SEQPACKET, STREAM, Unix, raises
 
 from pysock.core.clock import NSEC_PER_SEC, RealClock
@@ -39,11 +40,11 @@ class Sleeping:
         kernel = self.unix.kernel
         kernel.sleeping.clear()
         self.thread.start()
-        assert kernel.sleeping.wait(60), "the call did not sleep"
+        assert kernel.sleeping.wait(PATIENCE), "the call did not sleep"
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.thread.join(60)
+        self.thread.join(PATIENCE)
         assert not self.thread.is_alive(), "the call was not woken"
 
     def outcome(self) -> object:
