@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -15,3 +16,9 @@ slow = [HealthCheck.too_slow]
 settings.register_profile("pysock", deadline=None, suppress_health_check=slow, print_blob=True)
 settings.register_profile("pysock-ci", settings.get_profile("pysock"), derandomize=True, database=None)
 settings.load_profile("pysock-ci" if os.environ.get("CI") else "pysock")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of test items are no garbage: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.inet_api import tshark
 from support.patience import PATIENCE
+from support.suites import LEAN, WITH_PYSOCK
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WANTED = {"lossy_link": "lossy", "partition": "partition", "router": "router", "bridge": "bridge"}
@@ -16,9 +18,10 @@ WANTED = {"lossy_link": "lossy", "partition": "partition", "router": "router", "
 
 @pytest.mark.parametrize("name", WANTED)
 def test_example(name: str, tmp_path: Path) -> None:
-    options = ["-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'out'}"]
+    options = [*WITH_PYSOCK, "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'out'}"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(EXAMPLES / f"test_{name}.py")],
+        env=os.environ | LEAN,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

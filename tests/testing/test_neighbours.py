@@ -51,7 +51,7 @@ def test_pytest_asyncio(suite: pytest.Pytester) -> None:
         assert socket.socket is REAL
     """
     suite.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
-    run(suite, source, beside="asyncio").assert_outcomes(passed=3)
+    run(suite, source, beside="pytest_asyncio.plugin").assert_outcomes(passed=3)
 
 
 def test_anyio(suite: pytest.Pytester) -> None:
@@ -79,7 +79,7 @@ def test_anyio(suite: pytest.Pytester) -> None:
                     assert await stream.receive() == b"hi"
                 tasks.cancel_scope.cancel()
     """
-    run(suite, source, beside="anyio").assert_outcomes(passed=2)
+    run(suite, source, beside="anyio.pytest_plugin").assert_outcomes(passed=2)
 
 
 def test_xdist(suite: pytest.Pytester) -> None:
@@ -92,6 +92,6 @@ def test_xdist(suite: pytest.Pytester) -> None:
     def test_failing(pysock):
         assert asyncio.run(exchange())
     """
-    result = run(suite, source, "-n", "2", beside="xdist")
+    result = run(suite, source, "-n", "2", beside="xdist.plugin")
     result.assert_outcomes(passed=6, failed=1)
     result.stdout.fnmatch_lines(["replay: pytest *", "capture: *", "Netid*"])
