@@ -3,6 +3,7 @@
     device_ops.py       what a driver is and does: Driver, NetDeviceOps, HeaderOps, DeviceStats. Start here to write one
     netdevice.py        NetDevice itself; stopping and waking its queue; NAPI
     netdev_register.py  names, alloc_netdev, register_netdev, unregister_netdev, dev_change_net
+    ethtool_ops.py      EthtoolOps: what a driver tells and lets be changed;  ethtool.py  SIOCETHTOOL
     netdev_config.py    up, down, flags, carrier, MTU, name, addresses, features
     netdev_features.py  NETIF_F_* and the rules among them;  netdev_events.py  NETDEV_*
     netdev_upper.py     devices upon devices: links, masters, what an upper one asks of a lower;  vlan.py  802.1Q tags
@@ -39,6 +40,7 @@ from pysock.core.netdev_config import (
     dev_set_rx_mode,
     dev_uc_add,
     dev_uc_del,
+    netdev_update_features,
     netif_carrier_off,
     netif_carrier_on,
     netif_dormant,
@@ -112,6 +114,7 @@ __all__ = [
     "napi_disable",
     "netdev_rx_handler_register",
     "netdev_rx_handler_unregister",
+    "netdev_update_features",
     "netif_carrier_off",
     "netif_carrier_ok",
     "netif_carrier_on",

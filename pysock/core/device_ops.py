@@ -159,7 +159,9 @@ class NetDeviceOps:
         raise err(errno.EOPNOTSUPP)
 
     def ndo_do_ioctl(self, dev: NetDevice, cmd: int, data: bytes) -> bytes:
-        """A device-private ioctl (SIOCDEVPRIVATE + n) with the 24 bytes of the ifreq's union; return them."""
+        """SIOCGMIIPHY and its kin, or a device-private ioctl (SIOCDEVPRIVATE + n), with the 24 bytes of the ifreq's
+        union; return them.
+        """
         raise err(errno.EOPNOTSUPP)
 
 

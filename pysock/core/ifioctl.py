@@ -1,8 +1,9 @@
 """The device ioctls (SIOCGIFxxx, SIOCSIFxxx) that every socket understands, whatever its family. netdevice(7).
 
 A family's ioctl passes here what it does not answer itself (addresses are its own business). The argument is the
-caller's buffer with a struct ifreq at its start; the answer has the same length, as fcntl.ioctl returns it. Needs the
-kernel lock. Source: net/core/dev_ioctl.c.
+caller's buffer with a struct ifreq at its start; the answer has the same length, as fcntl.ioctl returns it. Where that
+has a pointer (SIOCETHTOOL, SIOCGIFCONF), it is an address in this process, which is the program's too. Needs the kernel
+lock. Source: net/core/dev_ioctl.c.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
 
 _USHORT = Struct("=H")  # ifr_flags, which is declared short but holds 16 flags
+_POINTER = Struct("=Q")  # ifr_data
+_IFCONF = Struct("=i4xQ")  # ifc_len, ifc_buf
 _SOCKADDR = Struct("=H14s")  # ifr_hwaddr: the family is the device's ARPHRD_* type
 
 # --- reading: what goes into the union ----------------------------------------------------------------------------
@@ -142,7 +145,18 @@ _SETTERS: dict[int, Callable[[NetDevice, bytes], None]] = {
     nr.SIOCDELMULTI: _del_multi,
 }
 _BOND = range(nr.SIOCBONDENSLAVE, nr.SIOCBONDCHANGEACTIVE + 1)
-_PRIVATE = range(nr.SIOCDEVPRIVATE, nr.SIOCDEVPRIVATE + 16)
+_PRIVATE = (*range(nr.SIOCDEVPRIVATE, nr.SIOCDEVPRIVATE + 16), nr.SIOCGMIIPHY, nr.SIOCGMIIREG, nr.SIOCSMIIREG)
+
+
+def sock_ioctl(net: Net, creds: Credentials, cmd: int, arg: bytes) -> bytes | int:
+    """What a socket of any family answers when its family does not (sock_do_ioctl): the ioctls of `dev_ioctl`, and
+    those with a pointer. The changed argument, or the result of ioctl(2) when that is not 0. ENOTTY for others.
+    """
+    if cmd == nr.SIOCETHTOOL:
+        return _ethtool(net, creds, arg) or arg
+    if cmd == nr.SIOCGIFCONF:
+        return _ifconf(net, arg)
+    return dev_ioctl(net, creds, cmd, arg)
 
 
 def is_dev_ioctl(cmd: int) -> bool:
@@ -152,7 +166,7 @@ def is_dev_ioctl(cmd: int) -> bool:
         or cmd in _SETTERS
         or cmd in _PRIVATE
         or cmd in _BOND
-        or cmd in (nr.SIOCGIFNAME, nr.SIOCETHTOOL, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN)
+        or cmd in (nr.SIOCGIFNAME, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN)
     )
 
 
@@ -197,7 +211,7 @@ def _answer(arg: bytes, ifreq: bytes) -> bytes:
 
 
 def _private(dev: NetDevice, cmd: int, data: bytes) -> bytes:
-    if cmd in (nr.SIOCETHTOOL, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN):
+    if cmd in (nr.SIOCGIFVLAN, nr.SIOCSIFVLAN):
         raise err(errno.EOPNOTSUPP)
     ops = dev.netdev_ops
     try:
@@ -208,6 +222,30 @@ def _private(dev: NetDevice, cmd: int, data: bytes) -> bytes:
     except Exception as exc:
         dev.kernel.errors.report(dev.owner or dev.name, "ndo_do_ioctl", exc)
         raise err(errno.EIO) from exc
+
+
+def _ethtool(net: Net, creds: Credentials, arg: bytes) -> int:
+    from pysock.core.ethtool import dev_ethtool
+    from pysock.core.uaccess import UserMemory
+
+    try:
+        name, data = unpack_ifreq(arg)
+    except ValueError:
+        raise err(errno.EFAULT) from None
+    return dev_ethtool(net, creds, name, UserMemory(_POINTER.unpack_from(data)[0]))
+
+
+def _ifconf(net: Net, arg: bytes) -> bytes:
+    """dev_ifconf() on a struct ifconf: without a buffer, how long the list is; else as much as fits, and its length."""
+    from pysock.core.uaccess import copy_to_user
+
+    if len(arg) < _IFCONF.size:
+        raise err(errno.EFAULT)
+    size, address = _IFCONF.unpack_from(arg)
+    found = dev_ifconf(net, size if address else None)
+    if address:
+        copy_to_user(address, found)
+    return _IFCONF.pack(len(found), address) + arg[_IFCONF.size :]
 
 
 def dev_ifconf(net: Net, size: int | None = None) -> bytes:

@@ -23,7 +23,7 @@ from pysock.core.netdev_events import (
     NETDEV_PRECHANGEMTU,
     NETDEV_UP,
 )
-from pysock.core.netdev_features import NETIF_F_SOFT_FEATURES, fix_features
+from pysock.core.netdev_features import fix_features
 from pysock.core.netdevice import NETREG_REGISTERED, default_operstate, napi_disable
 from pysock.core.notifier import notifier_to_errno
 from pysock.core.qdisc import attach_default_qdisc
@@ -257,21 +257,35 @@ def dev_change_tx_queue_len(dev: NetDevice, length: int) -> None:
 
 
 def dev_set_features(dev: NetDevice, wanted: int) -> None:
-    """Switch features as `ethtool -K` does (__netdev_update_features): only those in dev.hw_features can change, and
-    the rules of `fix_features` have the last word.
+    """Switch features as `ethtool -K` does: of those in dev.hw_features, the device is to have ``wanted``. What it gets
+    of them `netdev_update_features` decides, now and whenever it is asked again.
     """
-    features = dev.features & ~dev.hw_features | wanted & (dev.hw_features | NETIF_F_SOFT_FEATURES)
-    try:
-        features &= dev.netdev_ops.ndo_fix_features(dev, features)
-    except Exception as exc:
-        dev.kernel.errors.report(dev.owner or dev.name, "ndo_fix_features", exc)
-    features = fix_features(features)
+    dev.wanted_features = wanted & dev.hw_features
+    netdev_update_features(dev)
+
+
+def netdev_update_features(dev: NetDevice) -> None:
+    """What a device's features rest on changed: the wishes in dev.wanted_features, or the devices below it.
+
+    The driver's ndo_fix_features and the rules of `fix_features` take away what cannot be (__netdev_update_features).
+    What ndo_set_features raises comes out, and nothing has changed.
+    """
+    features = corrected_features(dev, dev.features & ~dev.hw_features | dev.wanted_features)
     if features == dev.features:
         return
     call_driver(dev, "ndo_set_features", lambda: dev.netdev_ops.ndo_set_features(dev, features))
     dev.features = features
     dev.update_path()
     _tell(dev, NETDEV_FEAT_CHANGE)
+
+
+def corrected_features(dev: NetDevice, features: int) -> int:
+    """``features`` without what the driver or the rules among them do not allow."""
+    try:
+        features &= dev.netdev_ops.ndo_fix_features(dev, features)
+    except Exception as exc:
+        dev.kernel.errors.report(dev.owner or dev.name, "ndo_fix_features", exc)
+    return fix_features(features)
 
 
 # --- addresses and what to receive ------------------------------------------------------------------------------------

@@ -57,6 +57,10 @@ NETIF_F_TAKES_ALL: Final = (
     NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_FRAGLIST | NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_GSO_UDP_L4
 )
 
+#: What no administrator can switch: facts about the device.
+NETIF_F_NEVER_CHANGE: Final = NETIF_F_VLAN_CHALLENGED | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL
+FEATURE_COUNT: Final = 64
+
 #: ethtool -k's names.
 FEATURE_NAMES: Final[dict[int, str]] = {
     NETIF_F_SG: "tx-scatter-gather",
@@ -116,6 +120,11 @@ def fix_features(features: int) -> int:
     if features & NETIF_F_LRO and not features & NETIF_F_RXCSUM:
         features &= ~NETIF_F_LRO
     return features
+
+
+def feature_strings() -> list[str]:
+    """A name for each of the FEATURE_COUNT positions, "" where there is none (netdev_features_strings)."""
+    return [FEATURE_NAMES.get(1 << bit, "") for bit in range(FEATURE_COUNT)]
 
 
 def feature_names(features: int) -> list[str]:

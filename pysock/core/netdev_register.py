@@ -11,14 +11,14 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
-from pysock.core.netdev_config import call_driver, dev_close
+from pysock.core.netdev_config import call_driver, corrected_features, dev_close
 from pysock.core.netdev_events import (
     NETDEV_POST_INIT,
     NETDEV_PRE_UNINIT,
     NETDEV_REGISTER,
     NETDEV_UNREGISTER,
 )
-from pysock.core.netdev_features import NETIF_F_NETNS_LOCAL, NETIF_F_SOFT_FEATURES, fix_features
+from pysock.core.netdev_features import NETIF_F_NETNS_LOCAL, NETIF_F_NEVER_CHANGE, NETIF_F_SOFT_FEATURES
 from pysock.core.netdevice import (
     NETREG_REGISTERED,
     NETREG_UNINITIALIZED,
@@ -131,13 +131,10 @@ def register_netdev(dev: NetDevice) -> None:
 
 
 def _init_features(dev: NetDevice) -> None:
-    dev.hw_features |= NETIF_F_SOFT_FEATURES
-    features = dev.features | NETIF_F_SOFT_FEATURES
-    try:
-        features &= dev.netdev_ops.ndo_fix_features(dev, features)
-    except Exception as exc:
-        dev.kernel.errors.report(dev.owner or dev.name, "ndo_fix_features", exc)
-    dev.features = fix_features(features)
+    dev.hw_features = dev.hw_features & ~NETIF_F_NEVER_CHANGE | NETIF_F_SOFT_FEATURES
+    dev.features |= NETIF_F_SOFT_FEATURES
+    dev.wanted_features = dev.features & dev.hw_features
+    dev.features = corrected_features(dev, dev.features)
 
 
 def _list(dev: NetDevice) -> None:

@@ -19,6 +19,7 @@ import errno
 from pysock.core import dev_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY, DeviceStats, HeaderOps, NetDeviceOps
 from pysock.core.errors import err
+from pysock.core.ethtool_ops import NO_ETHTOOL_OPS
 from pysock.core.netdev_features import NETIF_F_TAKES_ALL
 from pysock.core.softirq import NAPI_POLL_WEIGHT, NET_RX_SOFTIRQ, NapiStruct
 from pysock.core.timer import Timer
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pysock.core.device_ops import Driver
+    from pysock.core.ethtool_ops import EthtoolOps
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.core.qdisc import Qdisc
@@ -65,9 +67,11 @@ class NetDevice:
     """One network interface. Make it with `alloc_netdev` or a driver; fill it in in the driver's setup().
 
     Fixed by setup(): type (ARPHRD_*), addr_len, hard_header_len (bytes), min_mtu, max_mtu (0: no limit), netdev_ops,
-    header_ops, watchdog_timeo (ns, 0: none), no_queue, gso_max_size (bytes of a super-segment's frame, and it must be
-    shorter). Changed later only through core/netdev_config.py: mtu (bytes), flags (IFF_*, as SIOCSIFFLAGS sees them
-    without the volatile ones: see `get_flags`), dev_addr and broadcast (bytes), features, tx_queue_len (packets).
+    ethtool_ops, header_ops, perm_addr (the address that the hardware came with, b"" if none), watchdog_timeo (ns, 0:
+    none), no_queue, gso_max_size (bytes of a super-segment's frame, and it must be shorter). Changed later only through
+    core/netdev_config.py: mtu (bytes), flags (IFF_*, as SIOCSIFFLAGS sees them without the volatile ones: see
+    `get_flags`), dev_addr and broadcast (bytes), features, wanted_features (those of hw_features that the administrator
+    would like), tx_queue_len (packets).
 
     ``priv`` is the driver's, ``proto_priv`` has the families' state by family name ("inet"), ``owner`` names the
     plugin in error reports. ``taps`` is net.ptype_all and the device's own taps together. ``rx_handler`` is called with
@@ -77,13 +81,13 @@ class NetDevice:
     """
 
     __slots__ = (
-        "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "features", "flags",
-        "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress", "kernel",
-        "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name", "napi_list", "net",
-        "netdev_ops", "no_queue", "operstate",
-        "owner", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
-        "running", "rx_handler", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped",
-        "type", "uc", "uppers", "vlan_group", "watchdog", "watchdog_timeo", "xmit_direct",
+        "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "ethtool_ops", "features",
+        "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress",
+        "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name",
+        "napi_list", "net", "netdev_ops", "no_queue", "operstate", "owner", "perm_addr", "present", "priv",
+        "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state", "running", "rx_handler", "rx_slow",
+        "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group",
+        "wanted_features", "watchdog", "watchdog_timeo", "xmit_direct",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -96,14 +100,15 @@ class NetDevice:
         self.mtu = self.min_mtu = self.max_mtu = 0
         self.flags = 0
         self.gflags = 0  # IFF_PROMISC and IFF_ALLMULTI as an administrator set them
-        self.features = self.hw_features = 0
+        self.features = self.hw_features = self.wanted_features = 0
         self.gso_max_size = GSO_MAX_SIZE
         self.hard_header_len = self.addr_len = 0
-        self.dev_addr = self.broadcast = b""
+        self.dev_addr = self.broadcast = self.perm_addr = b""
         self.tx_queue_len = 0
         self.no_queue = False  # IFF_NO_QUEUE: no queueing discipline unless one is asked for
         self.live_addr_change = False  # IFF_LIVE_ADDR_CHANGE
         self.netdev_ops: NetDeviceOps = _NO_OPS
+        self.ethtool_ops: EthtoolOps = NO_ETHTOOL_OPS
         self.header_ops: HeaderOps | None = None
         self.start_xmit: Callable[[SkBuff, NetDevice], int] = _NO_OPS.ndo_start_xmit
         self.qdisc: Qdisc | None = None

@@ -14,6 +14,7 @@ querier was heard. Groups are flooded. Not here: the spanning tree (build no loo
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.device import (
@@ -30,6 +31,7 @@ from pysock.core.device import (
 )
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.netdev_events import NETDEV_CHANGE, NETDEV_DOWN, NETDEV_UNREGISTER, NETDEV_UP
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
@@ -44,6 +46,7 @@ from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import skb_header_pointer
 from pysock.core.skbuff import kfree_skb
 from pysock.core.timer import Timer
+from pysock.uapi.ethtool import DUPLEX_UNKNOWN, PORT_OTHER, SPEED_UNKNOWN
 from pysock.uapi.if_ import ARPHRD_ETHER, IFF_LOOPBACK, IFF_UP
 from pysock.uapi.if_ether import ETH_HLEN, ETH_MAX_MTU, ETH_P_IP, ETH_P_IPV6, VLAN_HLEN
 from pysock.uapi.if_packet import PACKET_BROADCAST, PACKET_HOST, PACKET_MULTICAST
@@ -51,6 +54,7 @@ from pysock.uapi.in_ import IPPROTO_ICMPV6, IPPROTO_IGMP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.ethtool_types import DrvInfo, LinkSettings
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
 
@@ -314,6 +318,34 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
             bridge.link_changed()
 
 
+class BridgeEthtool(EthtoolOps):
+    """br_ethtool_ops: as fast as its fastest port."""
+
+    __slots__ = ("bridge",)
+
+    def __init__(self, bridge: BridgeOps) -> None:
+        self.bridge = bridge
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        from pysock.core.ethtool_types import DrvInfo
+
+        return DrvInfo("bridge", "2.3", "N/A", "N/A")
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        from pysock.core.ethtool_types import LinkSettings
+
+        speeds = []
+        for port in self.bridge.ports:
+            if port.running and port.carrier:
+                with suppress(OSError):  # one that does not tell
+                    speeds.append(port.ethtool_ops.get_link_ksettings(port).speed)
+        fastest = max((speed for speed in speeds if speed != SPEED_UNKNOWN), default=SPEED_UNKNOWN)
+        return LinkSettings(fastest, DUPLEX_UNKNOWN, PORT_OTHER)
+
+
 class BridgeDriver(Driver):
     """`ip link add br0 type bridge`."""
 
@@ -323,7 +355,8 @@ class BridgeDriver(Driver):
 
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
-        dev.netdev_ops = BridgeOps(dev)
+        dev.netdev_ops = bridge = BridgeOps(dev)
+        dev.ethtool_ops = BridgeEthtool(bridge)
         dev.no_queue = True
         dev.live_addr_change = True
         dev.max_mtu = ETH_MAX_MTU

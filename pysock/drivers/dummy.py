@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pysock.core.device_ops import NETDEV_TX_OK, Driver
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
     NETIF_F_GSO_SOFTWARE,
@@ -20,6 +21,7 @@ from pysock.uapi.if_ import IFF_MULTICAST, IFF_NOARP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.ethtool_types import TsInfo
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
 
@@ -40,6 +42,17 @@ class DummyOps(EthDeviceOps):
         return NETDEV_TX_OK
 
 
+class DummyEthtool(EthtoolOps):
+    """dummy_ethtool_ops."""
+
+    __slots__ = ()
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        from pysock.core.ethtool_types import TS_INFO_SOFTWARE
+
+        return TS_INFO_SOFTWARE
+
+
 class DummyDriver(Driver):
     """`ip link add dummy0 type dummy`."""
 
@@ -50,6 +63,7 @@ class DummyDriver(Driver):
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
         dev.netdev_ops = DummyOps()
+        dev.ethtool_ops = DummyEthtool()
         dev.flags |= IFF_NOARP
         dev.flags &= ~IFF_MULTICAST
         dev.live_addr_change = True

@@ -18,6 +18,7 @@ from pysock.core.device import NETREG_REGISTERED, RX_HANDLER_CONSUMED, Driver, N
 from pysock.core.device_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps
 from pysock.core.netdev_events import NETDEV_UNREGISTER
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
@@ -31,10 +32,13 @@ from pysock.core.netdev_features import (
 from pysock.core.netdev_upper import netdev_ingress_register, netdev_ingress_unregister
 from pysock.core.qdisc import Qdisc, attach_default_qdisc, qdisc_graft
 from pysock.core.skbuff import kfree_skb, skb_pull
+from pysock.uapi.ethtool import ETH_SS_STATS
 from pysock.uapi.if_ import IFF_MULTICAST, IFF_NOARP, IFF_UP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pysock.core.skbuff import SkBuff
 
 _FEATURES = (  # packets pass as they are
@@ -207,6 +211,21 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
             redirect_end(dev, way.ifb)
 
 
+class IfbEthtool(EthtoolOps):
+    """ifb_ethtool_ops: what came to the queue, and what left it."""
+
+    __slots__ = ()
+
+    def get_strings(self, dev: NetDevice, stringset: int) -> Sequence[str]:
+        if stringset != ETH_SS_STATS:
+            raise err(errno.EOPNOTSUPP)
+        return ("rx_queue_0_packets", "rx_queue_0_bytes", "tx_queue_0_packets", "tx_queue_0_bytes")
+
+    def get_ethtool_stats(self, dev: NetDevice) -> Sequence[int]:
+        stats = dev.get_stats()
+        return stats.rx_packets, stats.rx_bytes, stats.tx_packets, stats.tx_bytes
+
+
 class IfbDriver(Driver):
     """`ip link add ifb0 type ifb`."""
 
@@ -217,6 +236,7 @@ class IfbDriver(Driver):
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
         dev.netdev_ops = IfbOps()
+        dev.ethtool_ops = IfbEthtool()
         dev.tx_queue_len = TX_Q_LIMIT
         dev.flags |= IFF_NOARP
         dev.flags &= ~IFF_MULTICAST

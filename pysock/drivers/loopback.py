@@ -7,8 +7,12 @@ verified, since the bytes never left memory.
 
 from __future__ import annotations
 
+import errno
+
 from pysock.core.device_ops import NETDEV_TX_OK, DeviceStats, Driver
+from pysock.core.errors import err
 from pysock.core.eth import ETH_HEADER_OPS, ZERO_ADDR, EthDeviceOps, eth_type_trans
+from pysock.core.ethtool_ops import EthtoolOps
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
     NETIF_F_GSO_SOFTWARE,
@@ -27,6 +31,7 @@ from pysock.uapi.if_ether import ETH_ALEN, ETH_HLEN, ETH_P_IP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.ethtool_types import DrvInfo, TsInfo
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
     from pysock.core.softirq import SoftnetData
@@ -80,6 +85,24 @@ class LoopbackOps(EthDeviceOps):
         """Zero is its address."""
 
 
+class LoopbackEthtool(EthtoolOps):
+    """Its link is always there (loopback_ethtool_ops)."""
+
+    __slots__ = ()
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return True
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        """It is no kind of `ip link add`."""
+        raise err(errno.EOPNOTSUPP)
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        from pysock.core.ethtool_types import TS_INFO_SOFTWARE
+
+        return TS_INFO_SOFTWARE
+
+
 class LoopbackDriver(Driver):
     """Makes "lo" in each namespace."""
 
@@ -101,4 +124,5 @@ class LoopbackDriver(Driver):
             | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL | NETIF_F_VLAN_CHALLENGED | NETIF_F_LOOPBACK
         )  # fmt: skip
         dev.header_ops = ETH_HEADER_OPS
+        dev.ethtool_ops = LoopbackEthtool()
         dev.netdev_ops = LoopbackOps(dev.kernel.softnet, dev.stats)

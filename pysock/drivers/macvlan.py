@@ -27,16 +27,18 @@ from pysock.core.device import (
     RX_HANDLER_PASS,
     Driver,
     NetDevice,
-    dev_set_features,
     dev_set_mtu,
     netdev_rx_handler_register,
     netdev_rx_handler_unregister,
+    netdev_update_features,
     netif_carrier_off,
     unregister_netdev,
 )
 from pysock.core.device_ops import NETDEV_TX_OK
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, eth_type_trans, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
+from pysock.core.ethtool_types import DrvInfo, LinkSettings, TsInfo
 from pysock.core.netdev_events import (
     NETDEV_CHANGE,
     NETDEV_CHANGEMTU,
@@ -301,7 +303,7 @@ class MacvlanOps(EthDeviceOps):
             if dev.mtu > lower.mtu:
                 dev_set_mtu(dev, lower.mtu)
         elif event == NETDEV_FEAT_CHANGE:
-            dev_set_features(dev, _FEATURES)
+            netdev_update_features(dev)
         elif event == NETDEV_REGISTER:
             dev.link = lower.ifindex  # it moved to another namespace
         elif event == NETDEV_UNREGISTER and lower.reg_state == NETREG_UNREGISTERING:
@@ -319,6 +321,27 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
     for vlan in tuple(port.vlans) if port is not None else ():
         with suppress(OSError):  # what a macvlan objects to is no reason to stop the lower device
             vlan.lower_event(event, dev)
+
+
+class MacvlanEthtool(EthtoolOps):
+    """macvlan_ethtool_ops: the link is the lower device's."""
+
+    __slots__ = ("lower",)
+
+    def __init__(self, lower: NetDevice) -> None:
+        self.lower = lower
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        return DrvInfo("macvlan", "0.1")
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        return self.lower.ethtool_ops.get_link_ksettings(self.lower)
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        return self.lower.ethtool_ops.get_ts_info(self.lower)
 
 
 class MacvlanDriver(Driver):
@@ -360,6 +383,7 @@ class MacvlanDriver(Driver):
         if isinstance(address, bytes) and len(address) == 6:
             dev.dev_addr = address
         dev.netdev_ops = MacvlanOps(dev, lower, mode)
+        dev.ethtool_ops = MacvlanEthtool(lower)
         dev.link = lower.ifindex
         dev.mtu = lower.mtu
         dev.gso_max_size = lower.gso_max_size

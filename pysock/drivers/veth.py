@@ -25,6 +25,7 @@ from pysock.core.device import (
 from pysock.core.device_ops import NETDEV_TX_OK, Driver
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, eth_type_trans, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.net import Net
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
@@ -36,11 +37,15 @@ from pysock.core.netdev_features import (
     NETIF_F_SG,
 )
 from pysock.core.skbuff import kfree_skb, skb_orphan
+from pysock.uapi.ethtool import DUPLEX_FULL, ETH_SS_STATS, SPEED_10000
 from pysock.uapi.if_ether import ETH_MAX_MTU, VLAN_HLEN
 from pysock.uapi.if_packet import PACKET_HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pysock.core.ethtool_types import Channels, DrvInfo, LinkSettings, TsInfo
     from pysock.core.kernel import Kernel
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
@@ -119,6 +124,44 @@ class VethOps(EthDeviceOps):
         return NETDEV_TX_OK
 
 
+class VethEthtool(EthtoolOps):
+    """veth_ethtool_ops. The one statistic says which device is the other end."""
+
+    __slots__ = ()
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        from pysock.core.ethtool_types import DrvInfo
+
+        return DrvInfo("veth", "1.0")
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        from pysock.core.ethtool_types import LinkSettings
+
+        return LinkSettings(SPEED_10000, DUPLEX_FULL)
+
+    def get_strings(self, dev: NetDevice, stringset: int) -> Sequence[str]:
+        if stringset != ETH_SS_STATS:
+            raise err(errno.EOPNOTSUPP)
+        return ("peer_ifindex",)
+
+    def get_ethtool_stats(self, dev: NetDevice) -> Sequence[int]:
+        peer = _ops(dev).peer
+        return (0 if peer is None else peer.ifindex,)
+
+    def get_channels(self, dev: NetDevice) -> Channels:
+        from pysock.core.ethtool_types import Channels
+
+        return Channels(max_rx=1, max_tx=1, rx_count=1, tx_count=1)
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        from pysock.core.ethtool_types import TS_INFO_SOFTWARE
+
+        return TS_INFO_SOFTWARE
+
+
 def _ops(dev: NetDevice) -> VethOps:
     ops = dev.netdev_ops
     assert isinstance(ops, VethOps)
@@ -152,6 +195,7 @@ class VethDriver(Driver):
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
         dev.netdev_ops = VethOps()
+        dev.ethtool_ops = VethEthtool()
         dev.no_queue = True
         dev.live_addr_change = True
         dev.max_mtu = ETH_MAX_MTU

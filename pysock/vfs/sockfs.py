@@ -89,9 +89,17 @@ class SocketFile(File):
         return sock.ops.poll(sock, table)
 
     def ioctl(self, cmd: int, arg: bytes | int) -> bytes | int:
+        """sock_ioctl(): the family's answer, else the devices', which sockets of all families can ask."""
         sock = self.socket
         assert sock is not None
-        return sock.ops.ioctl(sock, cmd, arg)
+        try:
+            return sock.ops.ioctl(sock, cmd, arg)
+        except OSError as exc:
+            if exc.errno != errno.ENOTTY or isinstance(arg, int):
+                raise
+        from pysock.core.ifioctl import sock_ioctl
+
+        return sock_ioctl(sock.sk.net, sock.sk.creds, cmd, arg)
 
     def release(self) -> None:
         """sock_close(): the family lets go of the socket; this may linger."""

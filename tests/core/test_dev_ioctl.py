@@ -103,7 +103,8 @@ def test_refusals(kernel: Kernel) -> None:
     assert refused(kernel, nr.SIOCADDMULTI, "eth0", struct.pack("=H6s", ARPHRD_ETHER, PEER)) == errno.EINVAL
     assert refused(kernel, nr.SIOCSIFMETRIC, "eth0") == errno.EOPNOTSUPP
     assert refused(kernel, nr.SIOCGIFSLAVE, "eth0") == errno.EINVAL
-    assert refused(kernel, nr.SIOCETHTOOL, "eth0") == errno.EOPNOTSUPP
+    assert refused(kernel, nr.SIOCGMIIREG, "eth0") == errno.EOPNOTSUPP
+    assert refused(kernel, nr.SIOCGMIIREG, "eth0", creds=USER) == errno.EPERM
     assert refused(kernel, nr.SIOCGIFADDR, "lo") == errno.ENOTTY  # the address family's
     with pytest.raises(OSError) as info:
         dev_ioctl(kernel.init_net, ROOT, nr.SIOCGIFMTU, b"short")

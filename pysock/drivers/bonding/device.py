@@ -32,17 +32,19 @@ from pysock.core.device import (
     NetDevice,
     dev_close,
     dev_open,
-    dev_set_features,
     dev_set_mac_address,
     dev_set_mtu,
     netdev_rx_handler_register,
     netdev_rx_handler_unregister,
+    netdev_update_features,
     netif_carrier_off,
     netif_carrier_on,
 )
 from pysock.core.device_ops import NETDEV_TX_OK
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
+from pysock.core.ethtool_types import DrvInfo, LinkSettings
 from pysock.core.netdev_events import (
     NETDEV_BONDING_FAILOVER,
     NETDEV_CHANGE,
@@ -68,6 +70,7 @@ from pysock.core.skbuff import kfree_skb
 from pysock.core.timer import Timer
 from pysock.drivers.bonding.slave import LINK_DOWN, LINK_UP, Slave
 from pysock.uapi import ioctl as nr
+from pysock.uapi.ethtool import DUPLEX_UNKNOWN, PORT_OTHER, SPEED_UNKNOWN
 from pysock.uapi.if_ import ARPHRD_ETHER, IFF_LOOPBACK, IFF_MASTER, IFF_SLAVE, IFF_UP, unpack_ifname
 from pysock.uapi.if_ether import ETH_HLEN, ETH_MAX_MTU, ETH_P_IP
 from pysock.uapi.if_packet import PACKET_BROADCAST, PACKET_MULTICAST
@@ -266,7 +269,7 @@ class BondOps(EthDeviceOps):
         new.link = LINK_UP if new.has_link or not self.miimon else LINK_DOWN
         self.slaves.append(new)
         dev.kernel.dev_layer.netdev_chain.call_chain(NETDEV_JOIN, slave)
-        dev_set_features(dev, dev.features | _FEATURES)
+        netdev_update_features(dev)
         self._select()
         self.ndo_set_rx_mode(dev)
 
@@ -286,7 +289,7 @@ class BondOps(EthDeviceOps):
         self._restore(slave)
         if dev.reg_state != NETREG_REGISTERED:
             return
-        dev_set_features(dev, dev.features | _FEATURES)
+        netdev_update_features(dev)
         self._select()
         if not self.slaves and not self._own_address:
             self._take_address(eth_random_addr(dev.kernel.random("mac")))
@@ -388,7 +391,7 @@ class BondOps(EthDeviceOps):
             elif event != NETDEV_CHANGE:
                 self._select()
         elif event == NETDEV_FEAT_CHANGE:
-            dev_set_features(self.dev, self.dev.features | _FEATURES)
+            netdev_update_features(self.dev)
 
     # -- ioctls ----------------------------------------------------------------------------------------------
 
@@ -431,6 +434,33 @@ def _number(value: object, what: str, most: int) -> int:
     return value
 
 
+class BondEthtool(EthtoolOps):
+    """bond_ethtool_ops: as fast as the slaves that send, together."""
+
+    __slots__ = ("bond",)
+
+    def __init__(self, bond: BondOps) -> None:
+        self.bond = bond
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        return DrvInfo("bonding", fw_version="2")  # BOND_ABI_VERSION
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        bond = self.bond
+        speed, duplex = 0, DUPLEX_UNKNOWN
+        for slave in bond.slaves:
+            if slave.link != LINK_UP or (bond.mode == MODE_ACTIVEBACKUP and slave is not bond.active):
+                continue
+            with suppress(OSError):  # one that does not tell
+                found = slave.dev.ethtool_ops.get_link_ksettings(slave.dev)
+                speed += found.speed if found.speed != SPEED_UNKNOWN else 0
+                duplex = found.duplex if duplex == DUPLEX_UNKNOWN else duplex
+        return LinkSettings(speed or SPEED_UNKNOWN, duplex, PORT_OTHER)
+
+
 class BondDriver(Driver):
     """`ip link add NAME type bond mode MODE miimon MS ...`."""
 
@@ -471,6 +501,7 @@ class BondDriver(Driver):
         ops = BondOps(dev, mode, miimon, up, down, notify)
         ops.primary = primary
         dev.netdev_ops = ops
+        dev.ethtool_ops = BondEthtool(ops)
         chain = kernel.dev_layer.netdev_chain
         if "bonding" not in chain.callbacks():
             chain.register(_netdev_event, name="bonding")

@@ -17,6 +17,7 @@ from pysock.core.dev import netif_receive_skb
 from pysock.core.device import (
     NETDEV_TX_BUSY,
     NETDEV_TX_OK,
+    netdev_update_features,
     netif_carrier_off,
     netif_carrier_on,
     netif_napi_add,
@@ -25,6 +26,7 @@ from pysock.core.device import (
 )
 from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, eth_type_trans, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.gro import napi_gro_receive
 from pysock.core.netdev_features import (
     NETIF_F_GRO,
@@ -42,6 +44,7 @@ from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.drivers.tap.chardev import TunQueue
 from pysock.drivers.tap.service import IN, OUT
 from pysock.drivers.tap.vnet import from_skb, to_skb
+from pysock.uapi.ethtool import DUPLEX_FULL, SPEED_10000
 from pysock.uapi.if_ import ARPHRD_NONE, IFF_MULTICAST, IFF_NOARP, IFF_POINTOPOINT
 from pysock.uapi.if_ether import ETH_DATA_LEN, ETH_P_IP, ETH_P_IPV6
 
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from pysock.core.ethtool_types import Channels, DrvInfo, LinkSettings, TsInfo
     from pysock.core.netdevice import NetDevice
     from pysock.core.softirq import NapiStruct
     from pysock.drivers.tap.service import Service
@@ -157,6 +161,7 @@ class TapOps(EthDeviceOps):
         """Start to listen; attach anew if the real device was lost. Errors of `TunQueue`."""
         if self.queue is None:
             self._attach()
+            netdev_update_features(dev)  # what was switched off stays off
         netif_carrier_off(dev)  # until it is writable, which is at once when the real end is up
         self.service.add(self._fd, self._ready)
         self.service.want_write(self._fd, True)
@@ -277,6 +282,38 @@ class TapOps(EthDeviceOps):
             kfree_skb(skb, "PKT_TOO_SMALL")
 
 
+class TapEthtool(EthtoolOps):
+    """tun_ethtool_ops."""
+
+    __slots__ = ("tap",)
+
+    def __init__(self, tap: TapOps) -> None:
+        self.tap = tap
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        from pysock.core.ethtool_types import DrvInfo
+
+        return DrvInfo("tun", "1.6", bus_info=self.tap.settings.mode)
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        from pysock.core.ethtool_types import LinkSettings
+
+        return LinkSettings(SPEED_10000, DUPLEX_FULL)
+
+    def get_channels(self, dev: NetDevice) -> Channels:
+        from pysock.core.ethtool_types import Channels
+
+        return Channels(max_combined=1, combined_count=int(self.tap.queue is not None))
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        from pysock.core.ethtool_types import TS_INFO_SOFTWARE
+
+        return TS_INFO_SOFTWARE
+
+
 def ip_type_trans(skb: SkBuff, dev: NetDevice) -> bool:
     """What `eth_type_trans` is for frames, for bare IP packets: the version tells the protocol. False for neither 4
     nor 6: counted in rx_dropped, as tun does.
@@ -305,4 +342,5 @@ def setup(dev: NetDevice, ops: TapOps) -> None:
     dev.min_mtu = 68
     dev.max_mtu = MTU_MAX
     dev.netdev_ops = ops
+    dev.ethtool_ops = TapEthtool(ops)
     dev.gso_max_size = GSO_MAX_SIZE

@@ -25,14 +25,16 @@ from pysock.core.device import (
     Driver,
     dev_close,
     dev_open,
-    dev_set_features,
     dev_set_mtu,
+    netdev_update_features,
     netif_carrier_off,
     unregister_netdev,
 )
 from pysock.core.device_ops import NETDEV_TX_OK
 from pysock.core.errors import err
 from pysock.core.eth import ZERO_ADDR, EthDeviceOps, ether_setup
+from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
+from pysock.core.ethtool_types import DrvInfo, LinkSettings, TsInfo
 from pysock.core.netdev_events import (
     NETDEV_CHANGE,
     NETDEV_CHANGEADDR,
@@ -243,7 +245,7 @@ class VlanOps(EthDeviceOps):
             if dev.mtu > real.mtu:
                 dev_set_mtu(dev, real.mtu)
         elif event == NETDEV_FEAT_CHANGE:
-            dev_set_features(dev, _FEATURES)
+            netdev_update_features(dev)
         elif event == NETDEV_UP:
             if not loose and not dev.flags & IFF_UP:
                 dev_open(dev)
@@ -294,6 +296,27 @@ def _config_text(net: Net) -> str:
     return config_text(net)
 
 
+class VlanEthtool(EthtoolOps):
+    """vlan_ethtool_ops: the link is the lower device's."""
+
+    __slots__ = ("real",)
+
+    def __init__(self, real: NetDevice) -> None:
+        self.real = real
+
+    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
+        return DrvInfo("802.1Q VLAN Support", "1.8", "N/A")
+
+    def get_link(self, dev: NetDevice) -> bool:
+        return ethtool_op_get_link(dev)
+
+    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
+        return self.real.ethtool_ops.get_link_ksettings(self.real)
+
+    def get_ts_info(self, dev: NetDevice) -> TsInfo:
+        return self.real.ethtool_ops.get_ts_info(self.real)
+
+
 class VlanDriver(Driver):
     """`ip link add link LINK name NAME type vlan id ID [protocol PROTOCOL]`."""
 
@@ -333,6 +356,7 @@ class VlanDriver(Driver):
             raise err(errno.ENODEV)
         dev = Driver.create(self, kernel, net, name or f"{real.name}.{vid}", **options)
         dev.netdev_ops = ops = VlanOps(dev, real, vid, protocol)
+        dev.ethtool_ops = VlanEthtool(real)
         if loose:
             ops.flags |= VLAN_FLAG_LOOSE_BINDING
         dev.link = real.ifindex

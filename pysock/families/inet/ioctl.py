@@ -1,12 +1,10 @@
 """The ioctls of AF_INET sockets that are not a protocol's (inet_ioctl): the ARP table, the routing table, addresses.
-What is about devices goes on to core/ifioctl.py.
+What is about devices `SocketFile.ioctl` passes on to core/ifioctl.py.
 
 The modules that answer them are loaded by the first program that asks.
 """
 
 from __future__ import annotations
-
-import errno
 
 from pysock.uapi import ioctl as nr
 
@@ -25,7 +23,7 @@ _ADDRESS: Final = (
 
 
 def inet_ioctl(sk: InetSock, cmd: int, arg: bytes | int) -> bytes | int:
-    """The protocol's answer, ours, or the devices'. ENOTTY when nobody knows ``cmd``."""
+    """The protocol's answer or ours. ENOTTY when nobody knows ``cmd``."""
     if cmd in _ARP:
         from pysock.families.inet.arp_ioctl import arp_ioctl
 
@@ -38,11 +36,4 @@ def inet_ioctl(sk: InetSock, cmd: int, arg: bytes | int) -> bytes | int:
         from pysock.families.inet.devinet_ioctl import devinet_ioctl
 
         return devinet_ioctl(sk.inet, sk.creds, cmd, arg)
-    try:
-        return sk.prot.ioctl(sk, cmd, arg)
-    except OSError as exc:
-        from pysock.core.ifioctl import dev_ioctl, is_dev_ioctl
-
-        if exc.errno != errno.ENOTTY or not is_dev_ioctl(cmd) or isinstance(arg, int):
-            raise
-    return dev_ioctl(sk.inet.net, sk.creds, cmd, arg)
+    return sk.prot.ioctl(sk, cmd, arg)
