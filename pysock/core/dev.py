@@ -29,10 +29,10 @@ from pysock.core.gso import gso_segment
 from pysock.core.netdev_events import NETDEV_DOWN, NETDEV_GOING_DOWN, NETDEV_REGISTER, NETDEV_UNREGISTER, NETDEV_UP
 from pysock.core.netdevice import RX_HANDLER_ANOTHER, RX_HANDLER_EXACT, RX_HANDLER_PASS
 from pysock.core.notifier import RawNotifierChain, notifier_to_errno
-from pysock.core.procfs_dev import net_dev_text
+from pysock.core.procfs_dev import net_dev_text, softnet_stat_text
 from pysock.core.qdisc import DEV_TX_WEIGHT, QdiscOps
 from pysock.core.skbuff import consume_skb, kfree_skb
-from pysock.core.softirq import NET_RX_DROP, NET_RX_SUCCESS, NETDEV_MAX_BACKLOG
+from pysock.core.softirq import FLOW_LIMIT_TABLE, NET_RX_DROP, NET_RX_SUCCESS, NETDEV_MAX_BACKLOG
 from pysock.uapi.if_ import IFF_UP
 from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_ALL
 
@@ -63,7 +63,7 @@ class DeviceLayer:
     """
 
     __slots__ = (
-        "_driver_owners", "_qdisc_owners", "default_qdisc", "drivers", "gifconf", "gso_segment",
+        "_driver_owners", "_qdisc_owners", "default_qdisc", "drivers", "flow_table_len", "gifconf", "gso_segment",
         "ioctls", "kernel", "netdev_chain", "qdiscs", "tx_weight",
     )  # fmt: skip
 
@@ -79,6 +79,7 @@ class DeviceLayer:
         self.gifconf: dict[int, Callable[[NetDevice], list[bytes]]] = {}
         self.default_qdisc = "pfifo_fast"
         self.tx_weight = DEV_TX_WEIGHT
+        self.flow_table_len = FLOW_LIMIT_TABLE
 
     # -- receiving -----------------------------------------------------------------------------------------
 
@@ -283,15 +284,41 @@ class DeviceLayer:
 
     def _setup_net(self, net: Net) -> None:
         net.proc["net/dev"] = lambda: net_dev_text(net)
+        net.proc["net/softnet_stat"] = lambda: softnet_stat_text(self.kernel)
         if self.kernel.netns and self.kernel.netns[0] is not net:
             return  # the tunables of the queues are the kernel's: the first namespace shows them, as in Linux
         table = net.sysctl
         table.register_int("net.core.netdev_max_backlog", NETDEV_MAX_BACKLOG, 0, on_change=self._set_max_backlog)
+        table.register_int("net.core.rps_sock_flow_entries", 0, 0, on_change=self._set_sock_flows)
+        table.register_str("net.core.flow_limit_cpu_bitmap", "0", 127, on_change=self._set_flow_limit)
+        table.register_int("net.core.flow_limit_table_len", FLOW_LIMIT_TABLE, 1, on_change=self._set_flow_table)
         table.register_int("net.core.dev_weight", DEV_TX_WEIGHT, 1, on_change=self._set_tx_weight)
         table.register_str("net.core.default_qdisc", self.default_qdisc, 15, on_change=self._set_default_qdisc)
 
     def _set_max_backlog(self, packets: int) -> None:
         self.kernel.softnet.max_backlog = packets
+
+    def _set_sock_flows(self, entries: int) -> None:
+        if len(self.kernel.cpus) > 1:
+            self.kernel.softnet.readers.resize(entries)  # type: ignore[attr-defined]  # a Front, of several CPUs
+
+    def _set_flow_limit(self, bitmap: str) -> None:
+        """EINVAL for what is no bitmap in hexadecimal; new limits know nothing of the past."""
+        from pysock.core.rps import FlowLimit
+
+        try:
+            mask = int(bitmap.replace(",", "").strip() or "0", 16)
+        except ValueError:
+            raise err(errno.EINVAL) from None
+        for cpu in self.kernel.cpus:
+            on = mask >> cpu.cpu & 1
+            cpu.limit_flows((cpu.flow_limit or FlowLimit(self.flow_table_len)) if on else None)
+
+    def _set_flow_table(self, entries: int) -> None:
+        """For limits made later (flow_limit_table_len_sysctl). EINVAL unless it is a power of two."""
+        if entries & (entries - 1):
+            raise err(errno.EINVAL)
+        self.flow_table_len = entries
 
     def _set_tx_weight(self, packets: int) -> None:
         self.tx_weight = packets
@@ -454,4 +481,4 @@ def netif_receive_skb(skb: SkBuff) -> int:
     stats = dev.stats
     stats.rx_packets += 1
     stats.rx_bytes += skb.len if skb.mac_header < 0 else skb.len + skb.data - skb.mac_header
-    return dev.kernel.dev_layer.receive_skb(skb)
+    return dev.kernel.softnet.napi_receive(skb)

@@ -54,6 +54,10 @@ def xmit_slow(dev: NetDevice, skb: SkBuff) -> int:
     if not dev.carrier:
         # A device without carrier has the noop qdisc in Linux, which swallows everything.
         return _drop(dev, skb, NET_XMIT_CN, "DEV_READY")
+    if dev.num_tx_queues > 1:
+        from pysock.core.rps import netdev_pick_tx
+
+        netdev_pick_tx(dev, skb)
     qdisc = dev.qdisc
     if qdisc is not None and not qdisc.queueless:
         return qdisc.xmit(skb)

@@ -177,7 +177,7 @@ def napi_gro_receive(napi: NapiStruct, skb: SkBuff) -> int:
     """
     gro = napi.gro
     if gro is None:
-        gro = napi.gro = Gro(napi.softnet.receive)
+        gro = napi.gro = Gro(napi.softnet.napi_receive)
     return gro.receive(skb)
 
 

@@ -23,6 +23,7 @@ reshuffle the others.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import random
 import threading
@@ -31,6 +32,7 @@ from pysock.core.capability import Credentials
 from pysock.core.clock import NEVER, Clock, RealClock, VirtualClock
 from pysock.core.contain import ErrorReporter
 from pysock.core.dev import DeviceLayer
+from pysock.core.errors import err
 from pysock.core.net import Net
 from pysock.core.registry import FamilyRegistry
 from pysock.core.skb_debug import SkbChecker
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pysock.core.skbuff import SkBuff
+
+#: More CPUs there are not.
+NR_CPUS = 256
 
 #: The plugins that make pysock what it is out of the box; registered like anybody else's.
 BUILTIN_PLUGINS = (
@@ -70,6 +75,7 @@ class Kernel:
         "acquire",
         "clock",
         "clock_ns",
+        "cpus",
         "creds",
         "debug_skb",
         "dev_layer",
@@ -91,7 +97,7 @@ class Kernel:
         "wakings",
     )
 
-    def __init__(self, clock: Clock, seed: int, log: Callable[[str], None] | None = None) -> None:
+    def __init__(self, clock: Clock, seed: int, log: Callable[[str], None] | None = None, cpus: int = 1) -> None:
         self.clock = clock
         self.clock_ns = clock.monotonic_ns
         self.seed = seed
@@ -116,6 +122,9 @@ class Kernel:
         self.families = FamilyRegistry(self)
         self.dev_layer = DeviceLayer(self)
         self.softnet = SoftnetData(self.dev_layer.receive_skb, self.errors)
+        self.cpus: tuple[SoftnetData, ...] = (self.softnet,)
+        if cpus > 1:
+            self._add_cpus(cpus)
         self.debug_skb: SkbChecker | None = None
         self.netns: list[Net] = []
         self.init_net: Net = None  # type: ignore[assignment]  # boot() makes it
@@ -134,6 +143,7 @@ class Kernel:
         blocked: Iterable[str] = (),
         log: Callable[[str], None] | None = None,
         debug_skb: bool = False,
+        cpus: int = 1,
     ) -> Kernel:
         """Bring a kernel up: plugins, families, drivers, and a first namespace with its loopback device up.
 
@@ -141,16 +151,18 @@ class Kernel:
         operating system chooses); ``plugins`` are more module names to load; ``entry_points=False`` ignores installed
         distributions. A plugin that fails is reported and left out, unless ``strict``: then PluginError. ``debug_skb``
         checks every packet that enters the receive path for broken rules of sharing (core/skb_debug.py), and lets
-        `SkbPanic` out of the call that met it.
+        `SkbPanic` out of the call that met it. ``cpus`` simulated CPUs take part in receiving (core/smp.py).
         """
         if isinstance(clock, str):
             if clock not in ("real", "virtual"):
                 raise ValueError(f"clock must be 'real' or 'virtual', not {clock!r}")
             clock = VirtualClock() if clock == "virtual" else RealClock()
+        if not 1 <= cpus <= NR_CPUS:
+            raise ValueError(f"cpus must be 1 to {NR_CPUS}, not {cpus!r}")
         if seed is None:
             seed = random.SystemRandom().getrandbits(32)
         plugins, blocked = tuple(plugins), tuple(blocked)
-        kernel = cls(clock, seed, log)
+        kernel = cls(clock, seed, log, cpus)
         kernel._options = {
             "plugins": plugins,
             "entry_points": entry_points,
@@ -158,10 +170,11 @@ class Kernel:
             "blocked": blocked,
             "log": log,
             "debug_skb": debug_skb,
+            "cpus": cpus,
         }
         if debug_skb:
             kernel.debug_skb = SkbChecker()
-            kernel.softnet.receive = kernel._checked_receive
+            kernel.softnet.use(kernel._checked_receive)
         kernel._load(plugins, entry_points, strict, blocked)
         kernel.acquire()
         try:
@@ -182,6 +195,34 @@ class Kernel:
         self.plugins.call_registration("pysock_register_families", self.families.registrar)
         self.plugins.call_registration("pysock_register_drivers", self.dev_layer.driver_registrar)
         self.plugins.call_registration("pysock_register_qdiscs", self.dev_layer.qdisc_registrar)
+
+    # -- CPUs ----------------------------------------------------------------------------------------------
+
+    def _add_cpus(self, number: int) -> None:
+        from pysock.core.smp import Front
+
+        front = Front(number, self.dev_layer.receive_skb, self.errors)
+        self.softnet = front
+        self.cpus = front.cpus
+        acquire = self.lock.acquire
+        entered = front.entered
+
+        def acquire_somewhere(blocking: bool = True, timeout: float = -1) -> bool:
+            taken = acquire(blocking, timeout)
+            if taken:
+                entered()
+            return taken
+
+        self.acquire = acquire_somewhere
+
+    def set_cpu(self, cpu: int) -> None:
+        """The calling thread, or asyncio task, runs on ``cpu`` from now on (sched_setaffinity); it began on CPU 0.
+        EINVAL for one that there is not.
+        """
+        if not 0 <= cpu < len(self.cpus):
+            raise err(errno.EINVAL)
+        if len(self.cpus) > 1:
+            self.softnet.place.set(cpu)  # type: ignore[attr-defined]  # a Front, of several CPUs
 
     # -- entering and leaving ------------------------------------------------------------------------------
 

@@ -229,13 +229,14 @@ def dev_change_net(dev: NetDevice, net: Net, name: str | None = None) -> None:
 
 def _flush_backlog(dev: NetDevice) -> None:
     """flush_backlog(): received packets that nobody has looked at yet."""
-    queue = dev.kernel.softnet.input_pkt_queue
-    if not any(skb.dev is dev for skb in queue):
-        return
-    kept = [skb for skb in queue if skb.dev is not dev]
-    gone = [skb for skb in queue if skb.dev is dev]
-    queue.clear()
-    queue.extend(kept)
-    for skb in gone:
-        dev.stats.rx_dropped += 1
-        kfree_skb(skb, "DEV_READY")
+    for cpu in dev.kernel.cpus:
+        queue = cpu.input_pkt_queue
+        gone = [skb for skb in queue if skb.dev is dev]
+        if not gone:
+            continue
+        kept = [skb for skb in queue if skb.dev is not dev]
+        queue.clear()
+        queue.extend(kept)
+        for skb in gone:
+            dev.stats.rx_dropped += 1
+            kfree_skb(skb, "DEV_READY")

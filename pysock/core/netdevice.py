@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.core.qdisc import Qdisc
+    from pysock.core.rps import RxQueue
     from pysock.core.skbuff import SkBuff
     from pysock.core.vlan import VlanGroup
 
@@ -73,6 +74,9 @@ class NetDevice:
     `get_flags`), dev_addr and broadcast (bytes), features, wanted_features (those of hw_features that the administrator
     would like), tx_queue_len (packets).
 
+    Set by `create` of a driver that has several: num_rx_queues, num_tx_queues (rps.py sets rx_queues and xps,
+    too).
+
     ``priv`` is the driver's, ``proto_priv`` has the families' state by family name ("inet"), ``owner`` names the
     plugin in error reports. ``taps`` is net.ptype_all and the device's own taps together. ``rx_handler`` is called with
     each received packet before the protocols: see `netdev_rx_handler_register`; ``ingress`` before that and before the
@@ -84,10 +88,11 @@ class NetDevice:
         "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "ethtool_ops", "features",
         "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress",
         "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name",
-        "napi_list", "net", "netdev_ops", "no_queue", "operstate", "owner", "perm_addr", "present", "priv",
-        "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state", "running", "rx_handler", "rx_slow",
-        "start_xmit", "stats", "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group",
-        "wanted_features", "watchdog", "watchdog_timeo", "xmit_direct",
+        "napi_list", "net", "netdev_ops", "no_queue", "num_rx_queues", "num_tx_queues", "operstate", "owner",
+        "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
+        "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started",
+        "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog", "watchdog_timeo",
+        "xmit_direct", "xps",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -121,6 +126,9 @@ class NetDevice:
         self.operstate = IF_OPER_UNKNOWN
         self.tx_stopped = False
         self.tx_started = 0  # instant (monotonic ns) of the last transmission, for the watchdog
+        self.num_rx_queues = self.num_tx_queues = 1
+        self.rx_queues: tuple[RxQueue, ...] | None = None  # how what it receives is steered to CPUs
+        self.xps: dict[int, tuple[int, ...]] | None = None  # transmit queues by CPU
         self.watchdog_timeo = 0
         self.watchdog: Timer | None = None
         self.xmit_direct = False
@@ -172,6 +180,7 @@ class NetDevice:
             and self.carrier
             and not self.tx_stopped
             and not self.taps
+            and self.num_tx_queues == 1
             and (qdisc is None or qdisc.queueless)
             and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
             and self.gso_max_size >= GSO_MAX_SIZE
@@ -303,8 +312,9 @@ def netif_napi_del(dev: NetDevice, napi: NapiStruct) -> None:
 def napi_disable(napi: NapiStruct) -> None:
     """Off the poll list: it is not polled any more until it is scheduled again."""
     napi.scheduled = False
-    poll_list = napi.softnet.poll_list
-    if napi in poll_list:
-        poll_list.remove(napi)
-        if not poll_list and not napi.softnet.input_pkt_queue:
-            napi.softnet.pending &= ~NET_RX_SOFTIRQ
+    if napi.queued:
+        napi.queued = False
+        softnet = napi.at
+        softnet.poll_list.remove(napi)
+        if not softnet.poll_list and not softnet.input_pkt_queue:
+            softnet.pending &= ~NET_RX_SOFTIRQ

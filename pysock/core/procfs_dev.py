@@ -1,9 +1,10 @@
-"""The text of /proc/net/dev. Source: dev_seq_printf_stats() in net/core/net-procfs.c."""
+"""The texts of /proc/net/dev and /proc/net/softnet_stat. Source: net/core/net-procfs.c, by function name."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.kernel import Kernel
     from pysock.core.net import Net
 
 _HEAD = (
@@ -11,6 +12,19 @@ _HEAD = (
     " face |bytes    packets errs drop fifo frame compressed multicast"
     "|bytes    packets errs drop fifo colls carrier compressed\n"
 )
+
+
+def softnet_stat_text(kernel: Kernel) -> str:
+    """One line for each CPU (softnet_seq_show): processed, dropped, squeezed; then, in hexadecimal as all, received for
+    another CPU, refused by the flow limit, waiting in the backlog, and the CPU's number.
+    """
+    lines = []
+    for sd in kernel.cpus:
+        limited = 0 if sd.flow_limit is None else sd.flow_limit.count
+        waiting = len(sd.input_pkt_queue)
+        row = (sd.processed, sd.dropped, sd.time_squeeze, 0, 0, 0, 0, 0, 0, sd.received_rps, limited, waiting, sd.cpu)
+        lines.append(" ".join(f"{value & 0xFFFFFFFF:08x}" for value in (*row, waiting, 0)) + "\n")
+    return "".join(lines)
 
 
 def net_dev_text(net: Net) -> str:

@@ -19,7 +19,6 @@ from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, hard_start_xmi
 from pysock.core.device_ops import NETDEV_TX_BUSY
 from pysock.core.errors import err
 from pysock.core.skbuff import kfree_skb, skb_orphan
-from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.core.timer import Timer
 
 TYPE_CHECKING = False
@@ -177,9 +176,7 @@ class Qdisc:
         """Run on the next NET_TX softirq (__netif_schedule)."""
         if not self.scheduled:
             self.scheduled = True
-            softnet = self.dev.kernel.softnet
-            softnet.output_queue.append(self._tx_action)
-            softnet.raise_softirq(NET_TX_SOFTIRQ)
+            self.dev.kernel.softnet.tx_action(self._tx_action)
 
     def purge(self) -> None:
         """Free everything, the refused packets too (qdisc_reset)."""

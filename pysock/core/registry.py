@@ -67,6 +67,10 @@ class FamilyRegistry:
         except Exception as exc:
             self._kernel.errors.report(self._owner[family], f"create socket of family {family}", exc)
             raise err(errno.EPROTONOSUPPORT) from exc
+        if len(self._kernel.cpus) > 1:
+            from pysock.core.smp import watch_socket
+
+            watch_socket(sock)
         return sock
 
     def _request(self, family: int) -> NetProtoFamily:

@@ -11,8 +11,16 @@ from struct import Struct
 from pysock.core.clock import NSEC_PER_SEC, NSEC_PER_USEC
 from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
 from pysock.core.sock_ext import ext_of
-from pysock.core.sockopt_set import SOCK_RCVMARK, SOCK_RCVPRIORITY, SOCK_RX_TSTAMP, SOCK_RXQ_OVFL, SOCK_TSTAMP_NEW
+from pysock.core.sockopt_set import (
+    SOCK_NOTE_CPU,
+    SOCK_RCVMARK,
+    SOCK_RCVPRIORITY,
+    SOCK_RX_TSTAMP,
+    SOCK_RXQ_OVFL,
+    SOCK_TSTAMP_NEW,
+)
 from pysock.uapi import socket as so
+from pysock.uapi.tcp import TCP_ESTABLISHED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +36,20 @@ _STAMPED: Final = SOCK_TIMESTAMP | SOCK_RX_TSTAMP
 
 
 def mark_arrival(sk: Sock, skb: SkBuff) -> None:
-    """``skb`` is about to be queued: note when, and how many were dropped before it."""
+    """``skb`` is about to be queued: note when, on which CPU, and how many were dropped before it."""
     if sk.flags & _STAMPED and not skb.tstamp:
         skb.tstamp = sk.kernel.clock.time_ns()
     if sk.flags & SOCK_RXQ_OVFL and sk.ext is not None and sk.ext.drops:
         skb.need_ext().dropcount = sk.ext.drops
+    if sk.flags & SOCK_NOTE_CPU and sk.state == TCP_ESTABLISHED:
+        note_cpu(sk, skb)
+
+
+def note_cpu(sk: Sock, skb: SkBuff) -> None:
+    """``skb`` came in for the connection ``sk``, on this CPU (sk_incoming_cpu_update, sock_rps_save_rxhash)."""
+    ext = ext_of(sk)
+    ext.incoming_cpu = sk.kernel.softnet.cpu
+    ext.rxhash = skb.hash
 
 
 def receive_common(sk: Sock, skb: SkBuff, msg: MsgHdr) -> None:

@@ -22,8 +22,9 @@ class SockExt:
     """Values of options, named as in struct sock. Sizes in bytes, ``pacing_rate`` in bytes a second, ``busy_poll`` in
     microseconds; ``peek_off`` -1: MSG_PEEK looks at the front; TCP counts it from ``peek_seq``. ``drops`` counts what
     the receive queue refused. ``txtime`` is (clockid, flags). ``reuseport_prog`` chooses in a SO_REUSEPORT group.
-    ``zerocopy_id`` numbers the sends with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID.
-    ``linger_seconds`` is what SO_LINGER says while it is off.
+    ``rxhash`` is the flow hash of what came in last, in a kernel of several CPUs. ``zerocopy_id`` numbers the sends
+    with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID. ``linger_seconds`` is what SO_LINGER says while it
+    is off.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class SockExt:
         "program",
         "reserved_mem",
         "reuseport_prog",
+        "rxhash",
         "tsflags",
         "tskey",
         "txrehash",
@@ -52,6 +54,7 @@ class SockExt:
         self.drops = 0
         self.pacing_rate = NO_PACING_LIMIT
         self.incoming_cpu = -1
+        self.rxhash = 0
         self.busy_poll = 0
         self.prefer_busy_poll = False
         self.txrehash = 1

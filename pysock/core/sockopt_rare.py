@@ -302,6 +302,14 @@ def _peek_off(sk: Sock) -> bytes:
     return _INT.pack(_ext(sk).peek_off)
 
 
+def _incoming_cpu(sk: Sock) -> bytes:
+    """Where the last packet came in; -1 before. A kernel of one CPU notes nothing: a connection's came in there."""
+    number = _ext(sk).incoming_cpu
+    if number < 0 and len(sk.kernel.cpus) == 1 and _is_tcp(sk) and sk.state not in (_TCP_CLOSE, _TCP_LISTEN):
+        number = 0
+    return _INT.pack(number)
+
+
 def _txrehash(sk: Sock) -> bytes:
     if not _is_tcp(sk):
         raise err(errno.EOPNOTSUPP)
@@ -324,7 +332,7 @@ GETTERS: Final[dict[int, Callable[[Sock], bytes]]] = {
     so.SO_PEEK_OFF: _peek_off,
     so.SO_BUSY_POLL: lambda sk: _INT.pack(_ext(sk).busy_poll),
     so.SO_PREFER_BUSY_POLL: lambda sk: _INT.pack(_ext(sk).prefer_busy_poll),
-    so.SO_INCOMING_CPU: lambda sk: _INT.pack(_ext(sk).incoming_cpu),
+    so.SO_INCOMING_CPU: _incoming_cpu,
     so.SO_TXREHASH: _txrehash,
     so.SO_RESERVE_MEM: lambda sk: _INT.pack(_ext(sk).reserved_mem),
     so.SO_TXTIME: lambda sk: _TWO_INTS.pack(*_ext(sk).txtime),

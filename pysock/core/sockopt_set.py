@@ -45,10 +45,12 @@ SOCK_WIFI_STATUS: Final = 1 << 26
 SOCK_ZEROCOPY: Final = 1 << 27
 SOCK_INQ: Final = 1 << 28
 SOCK_UNIX_CAREFUL: Final = 1 << 29
+SOCK_NOTE_CPU: Final = 1 << 30  # there are several CPUs: remember where packets come in
 
 #: A receiver of datagrams with one of these wants more than bytes and an address.
 SOCK_RECV_EXTRAS: Final = (
     SOCK_TIMESTAMP | SOCK_RXQ_OVFL | SOCK_RCVMARK | SOCK_RCVPRIORITY | SOCK_RX_TSTAMP | SOCK_PEEK_OFF
+    | SOCK_NOTE_CPU
 )
 
 INT_MAX: Final = (1 << 31) - 1

@@ -5,7 +5,8 @@ while the kernel lock is still held, and runs to completion. There is no thread 
 packet that causes another one queues it, and the loop here takes it up.
 
 `SoftnetData` is what Linux keeps per CPU: the backlog that non-NAPI drivers feed by netif_rx, the NAPI poll
-list, and the queues that wait for net_tx_action. Budgets are Linux's: a poll may handle ``weight`` packets
+list, and the queues that wait for net_tx_action. A kernel has one; booted with more CPUs, several behind a front
+(smp.py). Budgets are Linux's: a poll may handle ``weight`` packets
 (64), one run of NET_RX ``netdev_budget`` (300), and a run that is still busy after MAX_RESTART rounds leaves
 the rest to the next time somebody enters or is about to sleep (Linux: ksoftirqd).
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pysock.core.contain import ErrorReporter
     from pysock.core.gro import Gro
+    from pysock.core.rps import FlowLimit
     from pysock.core.skbuff import SkBuff
 
 NET_TX_SOFTIRQ = 1
@@ -31,6 +33,8 @@ NET_RX_DROP = 1
 NAPI_POLL_WEIGHT = 64
 NETDEV_BUDGET = 300
 NETDEV_MAX_BACKLOG = 1000
+#: Flows that a flow limit tells apart (rps.py).
+FLOW_LIMIT_TABLE = 4096
 MAX_RESTART = 10
 
 
@@ -41,23 +45,23 @@ class NapiStruct:
     ``owner`` names the driver in error reports. ``gro`` is what `napi_gro_receive` holds, sent on after each poll.
     """
 
-    __slots__ = ("gro", "owner", "poll", "scheduled", "softnet", "weight")
+    __slots__ = ("at", "gro", "owner", "poll", "queued", "scheduled", "softnet", "weight")
 
     def __init__(self, softnet: SoftnetData, poll: Callable[[int], int], weight: int, owner: str) -> None:
-        self.softnet = softnet
+        self.softnet = self.at = softnet  # ``at``: the CPU on whose poll list it stands
         self.poll = poll
         self.weight = weight
         self.owner = owner
         self.gro: Gro | None = None
         self.scheduled = False
+        self.queued = False  # it stands on the poll list; not while it is polled
 
     def schedule(self) -> bool:
         """napi_schedule(): queue for polling; False when it is queued already."""
         if self.scheduled:
             return False
         self.scheduled = True
-        self.softnet.poll_list.append(self)
-        self.softnet.raise_softirq(NET_RX_SOFTIRQ)
+        self.softnet.napi_schedule(self)
         return True
 
     def complete_done(self, work_done: int) -> bool:
@@ -67,48 +71,96 @@ class NapiStruct:
 
 
 class SoftnetData:
-    """The per-kernel packet queues and their counters (/proc/net/softnet_stat)."""
+    """The packet queues of one CPU and their counters (/proc/net/softnet_stat).
+
+    ``receive`` takes what leaves the backlog, ``napi_receive`` what a NAPI poll hands in. Of several CPUs see smp.py.
+    """
 
     __slots__ = (
-        "_backlog_poll",
+        "_crowded",
+        "_max_backlog",
+        "cpu",
         "dropped",
+        "flow_limit",
         "input_pkt_queue",
-        "max_backlog",
+        "napi_receive",
         "output_queue",
         "pending",
         "poll_list",
         "processed",
         "receive",
+        "received_rps",
         "report",
         "running",
         "time_squeeze",
     )
 
     def __init__(self, receive: Callable[[SkBuff], int], report: ErrorReporter) -> None:
+        self.cpu = 0
         self.input_pkt_queue: deque[SkBuff] = deque()
         self.poll_list: deque[NapiStruct] = deque()
         self.output_queue: deque[Callable[[], None]] = deque()
+        self.flow_limit: FlowLimit | None = None
         self.max_backlog = NETDEV_MAX_BACKLOG
         self.pending = 0
         self.running = False
         self.processed = 0
         self.dropped = 0
         self.time_squeeze = 0
-        self.receive = receive
+        self.received_rps = 0
+        self.receive = self.napi_receive = receive
         self.report = report
+
+    def use(self, receive: Callable[[SkBuff], int]) -> None:
+        """Have ``receive`` take every packet from now on."""
+        self.receive = self.napi_receive = receive
+
+    @property
+    def max_backlog(self) -> int:
+        """How many packets the backlog holds (net.core.netdev_max_backlog)."""
+        return self._max_backlog
+
+    @max_backlog.setter
+    def max_backlog(self, packets: int) -> None:
+        self._max_backlog = packets
+        self._crowded = packets if self.flow_limit is None else packets // 2
+
+    def limit_flows(self, limit: FlowLimit | None) -> None:
+        """Let no single flow fill the backlog's second half (net.core.flow_limit_cpu_bitmap); None: let it."""
+        self.flow_limit = limit
+        self.max_backlog = self._max_backlog
 
     def raise_softirq(self, number: int) -> None:
         self.pending |= number
 
+    def napi_schedule(self, napi: NapiStruct) -> None:
+        """Put ``napi`` on the poll list of this CPU, where its interrupt came in (____napi_schedule)."""
+        napi.at = self
+        napi.queued = True
+        self.poll_list.append(napi)
+        self.raise_softirq(NET_RX_SOFTIRQ)
+
+    def tx_action(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done by the next NET_TX softirq."""
+        self.output_queue.append(work)
+        self.raise_softirq(NET_TX_SOFTIRQ)
+
     def netif_rx(self, skb: SkBuff) -> int:
         """Queue a received packet on the backlog: NET_RX_SUCCESS, or NET_RX_DROP when it is full."""
         queue = self.input_pkt_queue
-        if len(queue) >= self.max_backlog:
-            self.dropped += 1
+        if len(queue) >= self._crowded and self._refuses(skb):
             return NET_RX_DROP
         queue.append(skb)
         self.pending |= NET_RX_SOFTIRQ
         return NET_RX_SUCCESS
+
+    def _refuses(self, skb: SkBuff) -> bool:
+        """There is no room, or none for this flow. Counted."""
+        limit = self.flow_limit
+        if len(self.input_pkt_queue) < self._max_backlog and not (limit is not None and limit.exceeded(skb)):
+            return False
+        self.dropped += 1
+        return True
 
     def run(self) -> None:
         """do_softirq(): called with the kernel lock held whenever ``pending`` is set."""
@@ -182,6 +234,7 @@ class SoftnetData:
 
     def _poll_one(self) -> int:
         napi = self.poll_list.popleft()
+        napi.queued = False
         try:
             work = napi.poll(napi.weight)
         except Exception as exc:
@@ -191,9 +244,10 @@ class SoftnetData:
         if napi.gro is not None:
             napi.gro.flush()
         self.processed += work
-        if napi.scheduled and napi not in self.poll_list:
+        if napi.scheduled and not napi.queued:
             # Not completed: it goes to the end of the list, behind the other devices. (Completed and scheduled again
             # meanwhile, it is there already.)
+            napi.queued = True
             self.poll_list.append(napi)
         return max(work, 1)
 

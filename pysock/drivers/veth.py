@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
 
+#: rtnl_link_ops say how many queues there may be.
+MAX_QUEUES = 4096
 _FEATURES = (
     NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_HIGHDMA
     | NETIF_F_LLTX
@@ -102,6 +104,12 @@ class VethOps(EthDeviceOps):
             ext.pkt_type = PACKET_HOST
             ext.mark = ext.priority = ext.skb_iif = ext.tstamp = 0
             ext.nfct = ext.cb = None
+            if peer is not None and peer.num_rx_queues > 1:
+                # It comes in through the receive queue with the number of the queue that it leaves by.
+                queue = ext.queue_mapping if dev.num_tx_queues > 1 else 0
+                ext.queue_mapping = queue + 1 if queue < peer.num_rx_queues else 0
+            else:
+                ext.queue_mapping = 0
         skb.sk = skb.dst = None
         if peer is None or not peer.running or not eth_type_trans(skb, peer):
             stats.tx_dropped += 1
@@ -154,7 +162,8 @@ class VethEthtool(EthtoolOps):
     def get_channels(self, dev: NetDevice) -> Channels:
         from pysock.core.ethtool_types import Channels
 
-        return Channels(max_rx=1, max_tx=1, rx_count=1, tx_count=1)
+        rx, tx = dev.num_rx_queues, dev.num_tx_queues
+        return Channels(max_rx=rx, max_tx=tx, rx_count=rx, tx_count=tx)
 
     def get_ts_info(self, dev: NetDevice) -> TsInfo:
         from pysock.core.ethtool_types import TS_INFO_SOFTWARE
@@ -190,7 +199,7 @@ class VethDriver(Driver):
     __slots__ = ()
     name = "veth"
     device_name = "veth%d"
-    options = ("peer", "peer_net")
+    options = ("peer", "peer_net", "num_tx_queues", "num_rx_queues")
 
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
@@ -205,16 +214,21 @@ class VethDriver(Driver):
 
     def create(self, kernel: Kernel, net: Net, name: str | None = None, **options: object) -> NetDevice:
         """The end in ``net``; the other is named ``peer`` (a pattern will do) and comes into ``peer_net`` (default: the
-        same namespace) when this one is registered. EINVAL for options of another type, EEXIST and other errors of
-        `dev_alloc_name`.
+        same namespace) when this one is registered. Both have ``num_tx_queues`` and ``num_rx_queues`` (1). EINVAL for
+        options of another type or out of range, EEXIST and other errors of `dev_alloc_name`.
         """
         peer_name = options.pop("peer", None)
         peer_net = options.pop("peer_net", None)
+        tx, rx = options.pop("num_tx_queues", 1), options.pop("num_rx_queues", 1)
+        if not (isinstance(tx, int) and isinstance(rx, int) and 1 <= tx <= MAX_QUEUES and 1 <= rx <= MAX_QUEUES):
+            raise err(errno.EINVAL, f"num_tx_queues and num_rx_queues are 1 to {MAX_QUEUES}")
         if not isinstance(peer_name, str | None) or not isinstance(peer_net, Net | None):
             raise err(errno.EINVAL, "veth takes peer=name and peer_net=Net")
         dev = Driver.create(self, kernel, net, name, **options)
         peer = alloc_netdev(kernel, peer_name or self.device_name, self.setup, peer_net or net)
         peer.driver = self
+        for end in (dev, peer):
+            end.num_tx_queues, end.num_rx_queues = tx, rx
         dev.name = dev_alloc_name(net, dev.name)
         peer.name = _second_name(peer, dev)
         ops = _ops(dev)

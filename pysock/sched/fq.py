@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
+from pysock.core.flow import flow_hash
 from pysock.core.qdisc import QdiscWatchdog
 from pysock.core.sock_ext import NO_PACING_LIMIT, Cookies
-from pysock.sched.packets import flow_hash, frame_size, option, set_ce, wire_length
+from pysock.sched.packets import frame_size, option, set_ce, wire_length
 from pysock.sched.pfifo_fast import TC_PRIO_MAX
 from pysock.sched.stashing import Stashing
 

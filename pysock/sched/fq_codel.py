@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections import deque
 
 from pysock.core.dev_xmit import NET_XMIT_CN, NET_XMIT_SUCCESS
+from pysock.core.flow import flow_hash
 from pysock.core.skbuff import skb_truesize
 from pysock.sched.codel import CodelParams, CodelQueue
-from pysock.sched.packets import flow_hash, frame_size, option, wire_length
+from pysock.sched.packets import frame_size, option, wire_length
 from pysock.sched.stashing import Stashing
 
 TYPE_CHECKING = False

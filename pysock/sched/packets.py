@@ -1,4 +1,4 @@
-"""What disciplines ask of a packet: its length on the wire, its flow, its segments, and its ECN mark.
+"""What disciplines ask of a packet: its length on the wire, its segments, and its ECN mark. (Its flow: core/flow.py.)
 
 All take a frame from ``skb.data`` on, with network_header set, as dev_queue_xmit gets it; what is not IP answers with
 its link-layer addresses, and is never marked.
@@ -7,22 +7,18 @@ its link-layer addresses, and is never marked.
 from __future__ import annotations
 
 import errno
-from zlib import crc32
 
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_header_pointer
 from pysock.core.skbuff import consume_skb, skb_release_data
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
-from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
-from pysock.wire import ipv4, ipv6
+from pysock.wire import ipv4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
 
-_PORTS = 4
-_FRAGMENTED = 0x3FFF  # more fragments, or an offset
 _CE = 3
 _U32_MAX = (1 << 32) - 1
 
@@ -73,43 +69,6 @@ def segments(dev: NetDevice, skb: SkBuff) -> list[SkBuff]:
             ext.destructor = None
         consume_skb(skb)
     return cut
-
-
-def flow_bytes(skb: SkBuff) -> bytes:
-    """What tells the flow of ``skb`` from others: addresses, protocol, and ports where they are in the packet
-    (skb_flow_dissect). For what is not IP, the frame's addresses and type.
-    """
-    start = skb.network_header
-    at = start - skb.data
-    if at >= 0 and skb.protocol == ETH_P_IP:
-        head = skb.head
-        if (
-            skb.len - skb.data_len >= at + ipv4.HEADER_SIZE + _PORTS
-            and head[start] == 0x45
-            and head[start + 9] in (IPPROTO_TCP, IPPROTO_UDP)
-            and not (head[start + 6] & 0x3F or head[start + 7])
-        ):  # the usual packet: addresses and ports side by side
-            return bytes(head[start + 9 : start + 10] + head[start + 12 : start + 24])
-        fixed = skb_header_pointer(skb, at, ipv4.HEADER_SIZE)
-        if fixed is not None:
-            key = bytes(fixed[9:10] + fixed[12:20])
-            if fixed[9] not in (IPPROTO_TCP, IPPROTO_UDP) or (fixed[6] << 8 | fixed[7]) & _FRAGMENTED:
-                return key
-            return key + bytes(skb_header_pointer(skb, at + (fixed[0] & 15) * 4, _PORTS) or b"")
-    elif at >= 0 and skb.protocol == ETH_P_IPV6:
-        chain = skb_header_pointer(skb, at, skb.len - skb.data_len - at)
-        if chain is not None and len(chain) >= ipv6.HEADER_SIZE:
-            size, protocol, fragment = ipv6.skip_extensions(chain[6], chain, ipv6.HEADER_SIZE)
-            key = bytes((protocol,)) + bytes(chain[8:40])
-            if protocol not in (IPPROTO_TCP, IPPROTO_UDP) or fragment:
-                return key
-            return key + bytes(skb_header_pointer(skb, at + size, _PORTS) or b"")
-    return bytes(skb_header_pointer(skb, 0, min(max(at, 0), 14)) or b"")
-
-
-def flow_hash(skb: SkBuff, perturbation: int = 0) -> int:
-    """A 32-bit hash of the flow, the same in every run (skb_get_hash_perturb)."""
-    return crc32(flow_bytes(skb), perturbation)
 
 
 def set_ce(skb: SkBuff) -> bool:

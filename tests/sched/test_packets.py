@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from support.devices import frame
 from support.qdiscs import raw, udp
 
+from pysock.core.flow import flow_bytes, flow_hash
 from pysock.core.skbuff import SkBuff
-from pysock.sched.packets import flow_bytes, flow_hash, set_ce, wire_length
+from pysock.sched.packets import set_ce, wire_length
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
 from pysock.wire.checksum import verify
 

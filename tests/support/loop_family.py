@@ -25,7 +25,6 @@ from pysock.core.sock import (
     Sock,
     Socket,
 )
-from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.core.timer import Timer
 from pysock.uapi.fcntl import O_NONBLOCK
 from pysock.uapi.poll import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLRDNORM, EPOLLWRNORM
@@ -166,8 +165,7 @@ class LoopDgramOps(LoopOps):
             softnet = sk.kernel.softnet
 
             def arrive() -> None:
-                softnet.output_queue.append(lambda: deliver(target, packet))
-                softnet.raise_softirq(NET_TX_SOFTIRQ)
+                softnet.tx_action(lambda: deliver(target, packet))
 
             sk.kernel.timers.mod_timer(Timer(arrive), sk.kernel.now + sk.loop.delay)
         return len(data)

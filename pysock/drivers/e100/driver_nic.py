@@ -13,7 +13,6 @@ from pysock.core.errors import err
 from pysock.core.gro import napi_gro_receive
 from pysock.core.netdevice import napi_disable, netif_napi_add
 from pysock.core.pci import PCI_REVISION_ID
-from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.core.timer import Timer
 from pysock.drivers.e100 import driver_access as hw
 from pysock.drivers.e100 import driver_config, driver_irq, driver_watch, regs
@@ -189,9 +188,7 @@ class E100Nic:
 
     def link_interrupt(self) -> None:
         """The PHY has news: look at it in softirq context, since a change of carrier has many listeners."""
-        softnet = self.kernel.softnet
-        softnet.output_queue.append(self.check_link)
-        softnet.raise_softirq(NET_TX_SOFTIRQ)
+        self.kernel.softnet.tx_action(self.check_link)
 
     def check_link(self) -> None:
         """Tell the stack what the PHY says, and the MAC when pause frames come or go."""

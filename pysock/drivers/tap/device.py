@@ -40,7 +40,6 @@ from pysock.core.netdev_features import (
     NETIF_F_TSO_ECN,
 )
 from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb
-from pysock.core.softirq import NET_TX_SOFTIRQ
 from pysock.drivers.tap.chardev import TunQueue
 from pysock.drivers.tap.service import IN, OUT
 from pysock.drivers.tap.vnet import from_skb, to_skb
@@ -200,9 +199,7 @@ class TapOps(EthDeviceOps):
 
     def _later(self, work: Callable[[], None]) -> None:
         """Do ``work`` at the end of this run of softirqs: carrier is not to change under a packet."""
-        softnet = self._dev.kernel.softnet
-        softnet.output_queue.append(work)
-        softnet.raise_softirq(NET_TX_SOFTIRQ)
+        self._dev.kernel.softnet.tx_action(work)
 
     # -- out -----------------------------------------------------------------------------------------------
 
