@@ -27,12 +27,19 @@ from pysock.core.device_ops import Driver
 from pysock.core.errors import err
 from pysock.core.gso import gso_segment
 from pysock.core.netdev_events import NETDEV_DOWN, NETDEV_GOING_DOWN, NETDEV_REGISTER, NETDEV_UNREGISTER, NETDEV_UP
-from pysock.core.netdevice import RX_HANDLER_ANOTHER, RX_HANDLER_EXACT, RX_HANDLER_PASS
+from pysock.core.netdevice import (
+    PACKET_TYPE,
+    RX_HANDLER_ANOTHER,
+    RX_HANDLER_EXACT,
+    RX_HANDLER_PASS,
+    dev_hold,
+    dev_put,
+)
 from pysock.core.notifier import RawNotifierChain, notifier_to_errno
 from pysock.core.procfs_dev import net_dev_text, softnet_stat_text
 from pysock.core.qdisc import DEV_TX_WEIGHT, QdiscOps
 from pysock.core.skbuff import consume_skb, kfree_skb
-from pysock.core.softirq import FLOW_LIMIT_TABLE, NET_RX_DROP, NET_RX_SUCCESS, NETDEV_MAX_BACKLOG
+from pysock.core.softirq import FLOW_LIMIT_TABLE, NET_RX_DROP, NET_RX_SUCCESS, NETDEV_BUDGET, NETDEV_MAX_BACKLOG
 from pysock.uapi.if_ import IFF_UP
 from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_ALL
 
@@ -289,6 +296,7 @@ class DeviceLayer:
             return  # the tunables of the queues are the kernel's: the first namespace shows them, as in Linux
         table = net.sysctl
         table.register_int("net.core.netdev_max_backlog", NETDEV_MAX_BACKLOG, 0, on_change=self._set_max_backlog)
+        table.register_int("net.core.netdev_budget", NETDEV_BUDGET, 1, on_change=self._set_budget)
         table.register_int("net.core.rps_sock_flow_entries", 0, 0, on_change=self._set_sock_flows)
         table.register_str("net.core.flow_limit_cpu_bitmap", "0", 127, on_change=self._set_flow_limit)
         table.register_int("net.core.flow_limit_table_len", FLOW_LIMIT_TABLE, 1, on_change=self._set_flow_table)
@@ -319,6 +327,10 @@ class DeviceLayer:
         if entries & (entries - 1):
             raise err(errno.EINVAL)
         self.flow_table_len = entries
+
+    def _set_budget(self, packets: int) -> None:
+        for cpu in self.kernel.cpus:
+            cpu.budget = packets
 
     def _set_tx_weight(self, packets: int) -> None:
         self.tx_weight = packets
@@ -410,6 +422,8 @@ class PacketType:
 def dev_add_pack(pt: PacketType) -> None:
     """Start to deliver packets to ``pt`` (dev_add_pack), behind those that are registered already."""
     net, dev, entry = pt.net, pt.dev, pt.entry
+    if dev is not None:
+        dev_hold(dev, PACKET_TYPE)
     if pt.type != ETH_P_ALL:
         net.ptype_base[pt.type] = (*net.ptype_base.get(pt.type, ()), entry)
     elif dev is not None:
@@ -435,6 +449,8 @@ def dev_remove_pack(pt: PacketType) -> None:
     else:
         net.ptype_all = _without(net.ptype_all, entry)
         _update_paths(net)
+    if dev is not None:
+        dev_put(dev, PACKET_TYPE)
 
 
 def _without(entries: tuple[Callable[..., Any], ...], entry: object) -> tuple[Callable[..., Any], ...]:

@@ -28,6 +28,7 @@ from pysock.core.netdevice import NETREG_REGISTERED, default_operstate, napi_dis
 from pysock.core.notifier import notifier_to_errno
 from pysock.core.qdisc import attach_default_qdisc
 from pysock.uapi.if_ import (
+    IFALIASZ,
     IFF_ALLMULTI,
     IFF_AUTOMEDIA,
     IFF_DEBUG,
@@ -239,6 +240,15 @@ def _rename(dev: NetDevice, name: str) -> None:
         del by_name[dev.name]
         by_name[name] = dev
     dev.name = name
+
+
+def dev_set_alias(dev: NetDevice, alias: str) -> None:
+    """Call it ``alias`` besides its name, for people: `ip link set DEV alias TEXT`; "" ends that. EINVAL for 256 bytes
+    or more.
+    """
+    if len(alias.encode("utf-8", "surrogateescape")) >= IFALIASZ:
+        raise err(errno.EINVAL)
+    dev.alias = alias
 
 
 def dev_change_tx_queue_len(dev: NetDevice, length: int) -> None:

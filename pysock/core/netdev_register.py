@@ -24,11 +24,13 @@ from pysock.core.netdevice import (
     NETREG_UNINITIALIZED,
     NETREG_UNREGISTERED,
     NETREG_UNREGISTERING,
+    PACKET_TYPE,
     NetDevice,
+    dev_put,
     netif_napi_del,
 )
 from pysock.core.notifier import notifier_to_errno
-from pysock.core.qdisc import qdisc_destroy
+from pysock.core.qdisc import qdisc_destroy, qdisc_graft
 from pysock.core.skbuff import kfree_skb
 from pysock.uapi.if_ import IFF_LOOPBACK, IFNAMSIZ
 
@@ -165,8 +167,8 @@ def _uninit(dev: NetDevice) -> None:
 def unregister_netdev(dev: NetDevice) -> None:
     """Close ``dev`` and take it out of its namespace; nothing refers to it afterwards (unregister_netdevice_many).
 
-    Packets that wait to be sent or received over it are dropped and counted. No effect on a device that is not
-    registered.
+    Packets that wait to be sent or received over it are dropped and counted. Who holds it (`dev_hold`) and does not let
+    go of it when told, twice, is named in the log. No effect on a device that is not registered.
     """
     if dev.reg_state != NETREG_REGISTERED:
         return
@@ -182,18 +184,31 @@ def unregister_netdev(dev: NetDevice) -> None:
     layer.netdev_chain.call_chain(NETDEV_UNREGISTER, dev)
     layer.netdev_chain.call_chain(NETDEV_PRE_UNINIT, dev)
     _uninit(dev)
+    _forget(dev)
+    dev.update_path()
+    dev.reg_state = NETREG_UNREGISTERED
+    if dev.holders:
+        layer.netdev_chain.call_chain(NETDEV_UNREGISTER, dev)
+    if dev.holders:  # netdev_wait_allrefs(), which can't wait here
+        held = ", ".join(f"{count} by {who}" for who, count in dev.holders.items())
+        dev.kernel.errors.note(f"unregister_netdevice: {dev.name} does not become free, it is held: {held}")
+
+
+def _forget(dev: NetDevice) -> None:
+    """What others left with it: packets, addresses, taps, the families' state."""
     _flush_backlog(dev)
     dev.uc.clear()
     dev.mc.clear()
+    for _ in dev.ptype_all:
+        dev_put(dev, PACKET_TYPE)
     dev.ptype_all = ()
     dev.proto_priv.clear()
-    dev.update_path()
-    dev.reg_state = NETREG_UNREGISTERED
 
 
 def dev_change_net(dev: NetDevice, net: Net, name: str | None = None) -> None:
-    """Move ``dev`` to namespace ``net`` (dev_change_net_namespace): it goes down, its addresses and routes are lost,
-    and it keeps its name, or takes ``name`` (a pattern will do), and its ifindex if that is free there.
+    """Move ``dev`` to namespace ``net`` (dev_change_net_namespace): it goes down, its addresses, routes and queueing
+    discipline are lost, and it keeps its name, or takes ``name`` (a pattern will do), and its ifindex if that is free
+    there.
 
     ENODEV unless it is registered, EINVAL for a device that may not move (loopback) or another kernel's namespace,
     EEXIST and other errors of `dev_alloc_name`. Nothing has changed then. A notifier that objects to its arrival has it
@@ -210,11 +225,9 @@ def dev_change_net(dev: NetDevice, net: Net, name: str | None = None) -> None:
     dev_close(dev)
     _unlist(dev)
     chain.call_chain(NETDEV_UNREGISTER, dev)
-    _flush_backlog(dev)
-    dev.uc.clear()
-    dev.mc.clear()
-    dev.ptype_all = ()
-    dev.proto_priv.clear()
+    if dev.qdisc is not None:
+        qdisc_graft(dev, None)  # dev_shutdown(): the next dev_open gives it a default one again
+    _forget(dev)
     dev.net = net
     dev.name = name
     while not dev.ifindex or dev.ifindex in net.dev_by_index:

@@ -26,7 +26,7 @@ from pysock.core.netdev_config import (
     netif_dormant,
 )
 from pysock.core.netdev_events import NETDEV_CHANGEUPPER, NETDEV_PRECHANGEUPPER
-from pysock.core.netdevice import default_operstate
+from pysock.core.netdevice import default_operstate, dev_hold, dev_put
 from pysock.core.notifier import notifier_to_errno
 from pysock.uapi.if_ import IFF_ALLMULTI, IFF_PROMISC
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Devices may be stacked so deep (MAX_NEST_DEV).
 MAX_NEST_DEV = 8
+#: Whose reference it is.
+_UPPER = "upper device"
 
 
 def _depth(dev: NetDevice) -> int:
@@ -82,6 +84,7 @@ def _link(dev: NetDevice, upper: NetDevice, *, master: bool) -> None:
         dev.proposed = None
     if number:
         raise err(number)
+    dev_hold(dev, _UPPER)
     dev.uppers = (*dev.uppers, upper)
     upper.lowers = (*upper.lowers, dev)
     if master:
@@ -95,6 +98,7 @@ def netdev_upper_dev_unlink(dev: NetDevice, upper: NetDevice) -> None:
         return
     dev.uppers = tuple(one for one in dev.uppers if one is not upper)
     upper.lowers = tuple(one for one in upper.lowers if one is not dev)
+    dev_put(dev, _UPPER)
     if dev.master is upper:
         dev.master = None
     dev.kernel.dev_layer.netdev_chain.call_chain(NETDEV_CHANGEUPPER, dev)

@@ -85,14 +85,14 @@ class NetDevice:
     """
 
     __slots__ = (
-        "addr_len", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "ethtool_ops", "features",
-        "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "hw_features", "ifindex", "ingress",
-        "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu", "mtu", "name",
-        "napi_list", "net", "netdev_ops", "no_queue", "num_rx_queues", "num_tx_queues", "operstate", "owner",
-        "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc", "reg_state",
-        "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len", "tx_started",
-        "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog", "watchdog_timeo",
-        "xmit_direct", "xps",
+        "addr_len", "alias", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "ethtool_ops",
+        "features", "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "holders", "hw_features",
+        "ifindex", "ingress", "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu",
+        "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "num_rx_queues", "num_tx_queues", "operstate",
+        "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc",
+        "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len",
+        "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog",
+        "watchdog_timeo", "xmit_direct", "xps",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -128,6 +128,8 @@ class NetDevice:
         self.tx_started = 0  # instant (monotonic ns) of the last transmission, for the watchdog
         self.num_rx_queues = self.num_tx_queues = 1
         self.rx_queues: tuple[RxQueue, ...] | None = None  # how what it receives is steered to CPUs
+        self.alias = ""  # what the administrator calls it besides
+        self.holders: dict[str, int] = {}  # who keeps a reference that it must give back, and how many
         self.xps: dict[int, tuple[int, ...]] | None = None  # transmit queues by CPU
         self.watchdog_timeo = 0
         self.watchdog: Timer | None = None
@@ -212,6 +214,31 @@ class NetDevice:
     def __repr__(self) -> str:
         up = "UP" if self.flags & IFF_UP else "DOWN"
         return f"<NetDevice {self.ifindex}: {self.name} {up} mtu {self.mtu} {NETREG_NAMES[self.reg_state]}>"
+
+
+#: Whose reference a `PacketType` of one device has.
+PACKET_TYPE = "packet type"
+
+# --- references -----------------------------------------------------------------------------------------------------
+
+
+def dev_hold(dev: NetDevice, who: str) -> None:
+    """``who`` keeps a reference to ``dev`` and gives it back with `dev_put` when the device goes (NETDEV_UNREGISTER).
+
+    Python frees what nobody refers to; this is so that unregistering can name those who did not let go (netdev_hold).
+    """
+    dev.holders[who] = dev.holders.get(who, 0) + 1
+
+
+def dev_put(dev: NetDevice, who: str) -> None:
+    """Give a reference back (netdev_put). ENOENT when ``who`` holds none."""
+    count = dev.holders.get(who, 0) - 1
+    if count < 0:
+        raise err(errno.ENOENT, f"{who} holds no reference to {dev.name}")
+    if count:
+        dev.holders[who] = count
+    else:
+        del dev.holders[who]
 
 
 # --- who takes what it receives -------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class SoftnetData:
     __slots__ = (
         "_crowded",
         "_max_backlog",
+        "budget",
         "cpu",
         "dropped",
         "flow_limit",
@@ -97,6 +98,7 @@ class SoftnetData:
 
     def __init__(self, receive: Callable[[SkBuff], int], report: ErrorReporter) -> None:
         self.cpu = 0
+        self.budget = NETDEV_BUDGET  # packets of one run of NET_RX (net.core.netdev_budget)
         self.input_pkt_queue: deque[SkBuff] = deque()
         self.poll_list: deque[NapiStruct] = deque()
         self.output_queue: deque[Callable[[], None]] = deque()
@@ -191,7 +193,7 @@ class SoftnetData:
             if self.poll_list:
                 self._net_rx_action()
             elif pending & NET_RX_SOFTIRQ:
-                self._process_backlog(NETDEV_BUDGET)
+                self._process_backlog(self.budget)
             rounds -= 1
 
     def run_pending(self) -> None:
@@ -218,7 +220,7 @@ class SoftnetData:
 
     def _net_rx_action(self) -> None:
         """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64."""
-        budget = NETDEV_BUDGET
+        budget = self.budget
         queue = self.input_pkt_queue
         while self.poll_list or queue:
             if queue:

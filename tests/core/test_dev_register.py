@@ -7,14 +7,19 @@ import errno
 import pytest
 from support.devices import boot, frame, make, ops_of, packet, softirqs, wire
 
-from pysock.core.dev import netif_rx
+from pysock.core.dev import PacketType, dev_add_pack, dev_remove_pack, netif_rx
 from pysock.core.device import (
     NETREG_REGISTERED,
     NETREG_UNINITIALIZED,
     NETREG_UNREGISTERED,
     NetDevice,
+    dev_change_net,
     dev_close,
+    dev_hold,
+    dev_mc_add,
     dev_open,
+    dev_put,
+    dev_set_alias,
     netif_napi_add,
     netif_stop_queue,
     register_netdev,
@@ -27,11 +32,14 @@ from pysock.core.netdev_events import (
     NETDEV_POST_INIT,
     NETDEV_PRE_UP,
     NETDEV_REGISTER,
+    NETDEV_UNREGISTER,
     NETDEV_UP,
 )
 from pysock.core.notifier import NOTIFY_DONE, notifier_from_errno
-from pysock.core.skbuff import SkBuff
+from pysock.core.qdisc import qdisc_replace
+from pysock.core.skbuff import SkBuff, consume_skb
 from pysock.uapi.if_ import IFF_RUNNING, IFF_UP
+from pysock.uapi.if_ether import ETH_P_ALL
 
 
 class Listener:
@@ -314,3 +322,75 @@ def test_new_namespaces_have_a_loopback_of_their_own(kernel: Kernel) -> None:
     assert lo.flags & IFF_UP
     assert "net.core.netdev_max_backlog" in kernel.init_net.sysctl
     assert "net.core.netdev_max_backlog" not in other.sysctl
+
+
+def test_who_does_not_let_go_is_named() -> None:
+    """References are counted; those who are told to give theirs back and do not, twice, are in the log."""
+    said: list[str] = []
+    kernel = Kernel.boot(clock="virtual", seed=1, entry_points=False, log=said.append)
+    dev = wire(kernel, "w0")
+    dev_hold(dev, "polite")
+    dev_hold(dev, "deaf")
+    dev_hold(dev, "deaf")
+    dev_hold(dev, "slow")
+    told: list[str] = []
+
+    def notifier(event: int, which: NetDevice) -> None:
+        if event == NETDEV_UNREGISTER and which is dev:
+            told.append("again" if told else "first")
+            who = "polite" if len(told) == 1 else "slow"
+            dev_put(dev, who)
+
+    kernel.dev_layer.netdev_chain.register(notifier)
+    unregister_netdev(dev)
+    assert told == ["first", "again"]
+    assert dev.holders == {"deaf": 2}
+    assert [line for line in said if "w0" in line and "2 by deaf" in line]
+    assert dev.reg_state == NETREG_UNREGISTERED
+    dev_put(dev, "deaf")
+    dev_put(dev, "deaf")
+    with pytest.raises(OSError) as info:
+        dev_put(dev, "deaf")
+    assert info.value.errno == errno.ENOENT
+
+
+def test_taps_and_upper_devices_hold_it_and_let_go(kernel: Kernel) -> None:
+    net = kernel.init_net
+    real = kernel.dev_layer.create_device(net, "veth", "v0", peer="v1")
+    kernel.dev_layer.create_device(net, "vlan", "v0.5", link=real, id=5)
+    tap = PacketType(net, ETH_P_ALL, lambda skb, dev: None, real)
+    handler = PacketType(net, 0x88B5, consume_skb, real)
+    dev_add_pack(tap)
+    dev_add_pack(handler)
+    assert sum(real.holders.values()) == 3
+    dev_remove_pack(handler)
+    unregister_netdev(real)
+    assert real.holders == {}
+
+
+def test_moving_loses_the_queueing_discipline_and_keeps_the_alias(kernel: Kernel) -> None:
+    """dev_change_net_namespace() shuts the device down as unregistering does; what it is called is its own."""
+    other = kernel.new_net("other")
+    dev = wire(kernel, "w0", queue=True)
+    dev_set_alias(dev, "uplink")
+    dev_open(dev)
+    qdisc_replace(dev, "pfifo", {"limit": 5})
+    dev_mc_add(dev, b"\1\0\0\0\0\1")
+    dev_change_net(dev, other)
+    assert (dev.net, dev.flags & IFF_UP, dev.qdisc, dev.mc) == (other, 0, None, {})
+    dev_open(dev)
+    assert dev.qdisc is not None
+    assert dev.qdisc.id == "pfifo_fast"
+    assert dev.alias == "uplink"
+
+
+def test_an_alias_is_short_enough(kernel: Kernel) -> None:
+    dev = wire(kernel, "w0")
+    dev_set_alias(dev, "x" * 255)
+    for long in ("x" * 256, "\u00e9" * 128):
+        with pytest.raises(OSError) as info:
+            dev_set_alias(dev, long)
+        assert info.value.errno == errno.EINVAL
+    assert dev.alias == "x" * 255
+    dev_set_alias(dev, "")
+    assert dev.alias == ""

@@ -112,6 +112,52 @@ def test_the_budget_ends_a_round_and_ten_rounds_end_a_run() -> None:
     assert len(bench.received) > before
 
 
+def test_each_device_has_a_weight() -> None:
+    bench = Bench()
+    light, heavy = Ring(bench, 40, "light"), Ring(bench, 40, "heavy")
+    light.napi.weight = 8
+    light.napi.schedule()
+    heavy.napi.schedule()
+    bench.softnet.run()
+    assert light.polls == [8] * 5 + [0]
+    assert bench.received[:56] == ["light"] * 8 + ["heavy"] * 40 + ["light"] * 8
+
+
+def test_the_budget_can_be_set() -> None:
+    bench = Bench()
+    bench.softnet.budget = 100
+    ring = Ring(bench, 250)
+    ring.napi.schedule()
+    bench.softnet.run()
+    assert bench.softnet.time_squeeze == 2  # after each two polls
+    assert ring.filled == 0
+    assert not bench.softnet.pending
+
+
+def test_scheduled_again_during_its_poll_it_is_polled_once_more() -> None:
+    """An interrupt between napi_complete_done and the end of the poll: it stands on the list once, not twice."""
+    bench = Bench()
+    polls: list[int] = []
+
+    def poll(budget: int) -> int:
+        polls.append(budget)
+        if len(polls) == 1:
+            napi.complete_done(3)
+            assert napi.schedule()
+            assert not napi.schedule()
+            assert list(bench.softnet.poll_list) == [napi]
+            return 3
+        napi.complete_done(0)
+        return 0
+
+    napi = NapiStruct(bench.softnet, poll, NAPI_POLL_WEIGHT, "eth0")
+    assert napi.schedule()
+    bench.softnet.run()
+    assert polls == [64, 64]
+    assert not bench.softnet.poll_list
+    assert not bench.softnet.pending
+
+
 def test_a_poll_that_raises_is_named_and_taken_off() -> None:
     bench = Bench()
 
