@@ -22,6 +22,7 @@ from pysock.core.rps import SockFlows, steer
 from pysock.core.skbuff import kfree_skb
 from pysock.core.sock import ProtoOps, Sock
 from pysock.core.sock_cmsg import note_cpu
+from pysock.core.sock_ext import ext_of
 from pysock.core.sockopt_set import SOCK_NOTE_CPU
 from pysock.core.softirq import MAX_RESTART, NET_RX_DROP, NET_RX_SOFTIRQ, NET_RX_SUCCESS, SoftnetData
 from pysock.uapi.socket import AF_INET, AF_INET6
@@ -229,6 +230,7 @@ def watch_socket(sock: Socket) -> None:
     if ops.family not in (AF_INET, AF_INET6):
         return
     sock.sk.flags |= SOCK_NOTE_CPU
+    ext_of(sock.sk)
     kind = type(ops)
     recording = _recording.get(kind)
     if recording is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 import threading
@@ -23,10 +24,10 @@ from pysock.core.rps import (
     round_up_to_power,
 )
 from pysock.core.skbuff import SkBuff, consume_skb
-from pysock.core.sockopt import sock_getsockopt
+from pysock.core.sockopt import sock_getsockopt, sock_setsockopt
 from pysock.core.softirq import NAPI_POLL_WEIGHT, NET_RX_DROP, NET_RX_SUCCESS, NETDEV_BUDGET
 from pysock.uapi.if_ether import ETH_P_IP
-from pysock.uapi.socket import SO_INCOMING_CPU, SOCK_DGRAM
+from pysock.uapi.socket import SO_INCOMING_CPU, SO_REUSEPORT, SOCK_DGRAM, SOCK_STREAM
 from pysock.wire import ipv4
 
 CPUS = 4
@@ -312,6 +313,44 @@ def test_datagrams_of_a_connected_socket_follow_it_too() -> None:
     kernel.set_cpu(0)
     a.send(b"2")
     assert incoming_cpu(b) == 3
+
+
+@pytest.mark.parametrize("kind", [SOCK_STREAM, SOCK_DGRAM])
+def test_each_cpu_has_a_server_of_its_own(kind: int) -> None:
+    """SO_REUSEPORT with SO_INCOMING_CPU: who takes a flow is on the CPU where it comes in."""
+    kernel = boot()
+    lo = kernel.init_net.loopback_dev
+    assert lo is not None
+    netif_set_rps_cpus(lo, 0, ALL)
+    servers = []
+    for cpu in range(CPUS):
+        server = InetSocket(kernel, kind)
+        for option, value in ((SO_REUSEPORT, 1), (SO_INCOMING_CPU, cpu)):
+            sock_setsockopt(server.sock, kernel.creds, option, struct.pack("=i", value))
+        server.bind(("127.0.0.1", 9000))
+        if kind == SOCK_STREAM:
+            server.listen(50)
+        servers.append(server)
+    cpus = []
+    for _ in range(20):
+        client = InetSocket(kernel, kind)
+        client.bind(("127.0.0.1", 0))
+        before = [one.processed for one in kernel.cpus]
+        client.connect(("127.0.0.1", 9000))
+        client.send(b"x")
+        took = []
+        for cpu, server in enumerate(servers):
+            with contextlib.suppress(BlockingIOError):
+                end = server.accept() if kind == SOCK_STREAM else server
+                assert end.recv() == b"x"
+                took.append(cpu)
+                if kind == SOCK_STREAM:
+                    assert incoming_cpu(end) == cpu
+                else:
+                    assert kernel.cpus[cpu].processed == before[cpu] + 1  # the one packet that there was
+        assert len(took) == 1
+        cpus += took
+    assert set(cpus) == set(range(CPUS))
 
 
 def test_a_flow_changes_its_cpu_only_when_nothing_of_it_waits() -> None:

@@ -4,6 +4,8 @@
 The program is the group's: set on one member it holds for all, and for those that join. It sees the packet from the
 transport's payload on, and returns the place of a member, the oldest one first; any other number leaves the choice to
 the hash of the flow.
+
+Without a program, in a kernel of several CPUs, SO_INCOMING_CPU chooses.
 """
 
 from __future__ import annotations
@@ -55,12 +57,25 @@ def join(sk: Sock, group: Sequence[Sock]) -> None:
         share(group, program)
 
 
+def _on_this_cpu(group: Sequence[S], default: S) -> S:
+    """Among several CPUs, one that asked for the packets of this one (SO_INCOMING_CPU), from ``default`` on
+    (reuseport_select_sock_by_hash).
+    """
+    here = default.kernel.softnet.cpu
+    start = group.index(default)
+    for sk in (*group[start:], *group[:start]):
+        if sk.ext is not None and sk.ext.incoming_cpu == here:
+            return sk
+    return default
+
+
 def choose(group: Sequence[S], default: S, skb: SkBuff, header: int) -> S:
-    """Who of ``group`` takes ``skb``, whose transport header has ``header`` bytes; ``default`` if the program does not
-    say.
+    """Who of ``group`` takes ``skb``, whose transport header has ``header`` bytes; ``default`` if nothing else says.
     """
     program = program_of(default)
-    if program is None or skb.len - skb.data_len < header:
+    if program is None:
+        return default if len(default.kernel.cpus) == 1 else _on_this_cpu(group, default)
+    if skb.len - skb.data_len < header:
         return default
     skb.data += header
     skb.len -= header
