@@ -9,7 +9,7 @@ patch reaches it.
 from __future__ import annotations
 
 from benchmarks.row import Kind, Row
-from benchmarks.rows import bulk, connecting, hosts, memory, round_trips, routes, startup, streams, tap, web
+from benchmarks.rows import bulk, connecting, e100, hosts, memory, round_trips, routes, startup, streams, tap, web
 
 ROWS: tuple[Row, ...] = (
     Row("tcp_rr", "TCP one-byte round trip, same thread", "trips/s",
@@ -54,4 +54,5 @@ ROWS: tuple[Row, ...] = (
     Row("fib_change", "adding or deleting a route among 100,000", "us",
         routes.fib_change, 20_000, Kind.ABSOLUTE, goal=10.0, max_rounds=3),
     *hosts.ROWS,
+    *e100.ROWS,
 )  # fmt: skip

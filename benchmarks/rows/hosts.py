@@ -31,7 +31,7 @@ print((perf_counter() - start) if {timed} else resident() - before)
 """
 
 
-def _two_hosts(stack: Stack) -> tuple[socket.socket, socket.socket]:
+def two_hosts(stack: Stack) -> tuple[socket.socket, socket.socket]:
     """A connection between two hosts of a network; over loopback on a stack that has no hosts."""
     if stack.name == "kernel":
         return tcp_pair(stack.net)
@@ -51,7 +51,7 @@ def _two_hosts(stack: Stack) -> tuple[socket.socket, socket.socket]:
 
 def veth_rr(stack: Stack, count: int) -> float:
     """One byte there and back, same thread."""
-    client, server = _two_hosts(stack)
+    client, server = two_hosts(stack)
     with client, server:
         start = clock()
         for _ in range(count):
@@ -65,7 +65,7 @@ def veth_rr(stack: Stack, count: int) -> float:
 def veth_bulk(stack: Stack, count: int) -> float:
     """Sends of 64 KiB, received with recv, same thread."""
     payload = bytes(CHUNK)
-    client, server = _two_hosts(stack)
+    client, server = two_hosts(stack)
     with client, server:
         start = clock()
         for _ in range(count):

@@ -1,0 +1,108 @@
+"""Two hosts with simulated network cards: what a real driver, its rings and a chip's registers cost."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+
+from benchmarks.row import Kind, Row
+from benchmarks.rows.bulk import CHUNK, rate
+from benchmarks.rows.common import clock, tcp_pair
+from benchmarks.rows.hosts import two_hosts
+from benchmarks.stack import Stack
+
+_TURN = 50
+
+
+def two_cards(stack: Stack) -> tuple[socket.socket, socket.socket]:
+    """A connection between two hosts whose cards share a cable that takes no time; over loopback on a stack that has no
+    cards.
+    """
+    if stack.name == "kernel":
+        return tcp_pair(stack.net)
+    import pysock
+    from pysock.core.device import dev_open
+    from pysock.core.wire import Cable
+    from pysock.families.inet.devinet import add_address
+    from pysock.families.inet.net import InetNet
+
+    net = pysock.Network(seed=1, clock="real")
+    kernel = net.kernel
+    cable = Cable()
+    hosts = net.hosts("one", "other")
+    kernel.enter()
+    for host, wire, address in zip(hosts, (cable.a, cable.b), (b"\x0a\0\0\1", b"\x0a\0\0\2"), strict=True):
+        dev = kernel.dev_layer.create_device(host.net, "e100", "eth0", wire=wire)
+        dev_open(dev)
+        add_address(host.net.get(InetNet), dev, address, 24)
+    kernel.leave()
+    one, other = hosts
+    listener = other.run(pysock.create_server, ("10.0.0.2", 80))
+    client = one.run(pysock.create_connection, ("10.0.0.2", 80))
+    server, _ = listener.accept()
+    listener.close()
+    for end in (client, server):
+        end.setsockopt(pysock.IPPROTO_TCP, pysock.TCP_NODELAY, 1)
+    return client, server
+
+
+def e100_rr(stack: Stack, count: int) -> float:
+    """One byte there and back, same thread."""
+    client, server = two_cards(stack)
+    with client, server:
+        return count / trips(client, server, count)
+
+
+def e100_bulk(stack: Stack, count: int) -> float:
+    """Sends of 64 KiB, 46 frames each, received with recv, same thread."""
+    payload = bytes(CHUNK)
+    client, server = two_cards(stack)
+    with client, server:
+        start = clock()
+        for _ in range(count):
+            left = client.send(payload)
+            while left:
+                left -= len(server.recv(CHUNK))
+        return rate(count, clock() - start)
+
+
+def trips(client: socket.socket, server: socket.socket, count: int) -> float:
+    """Seconds for one byte there and back, so many times, in one thread."""
+    start = clock()
+    for _ in range(count):
+        client.send(b"x")
+        server.recv(1)
+        server.send(b"x")
+        client.recv(1)
+    return clock() - start
+
+
+def veth_price(stack: Stack, count: int) -> float:
+    """What a packet between two hosts costs, in packets over loopback."""
+    return _price(stack, two_hosts(stack), count)
+
+
+def e100_price(stack: Stack, count: int) -> float:
+    """The same with cards."""
+    return _price(stack, two_cards(stack), count)
+
+
+def _price(stack: Stack, pair: tuple[socket.socket, socket.socket], count: int) -> float:
+    """Round trips in turns too short for the machine to change within one: the ratio of the medians."""
+    loopback = tcp_pair(stack.net)
+    near, far = [], []
+    with loopback[0], loopback[1], pair[0], pair[1]:
+        for _ in range(max(2, count // _TURN)):
+            near.append(trips(*loopback, _TURN))
+            far.append(trips(*pair, _TURN))
+        return statistics.median(far) / statistics.median(near)
+
+
+ROWS: tuple[Row, ...] = (
+    Row("e100_rr", "TCP one-byte round trip between two cards (the kernel: loopback)", "trips/s", e100_rr, 5_000),
+    Row("e100_bulk", "TCP 64 KiB sends between two cards (the kernel: loopback)", "MB/s", e100_bulk, 500),
+    Row("veth_price", "a packet between two hosts, in packets over loopback", "packets",
+        veth_price, 5_000, Kind.ABSOLUTE, goal=2.5),
+    Row("e100_price", "a packet between two cards, in packets over loopback", "packets",
+        e100_price, 5_000, Kind.ABSOLUTE, goal=4.0),
+)  # fmt: skip
