@@ -45,6 +45,9 @@ NET_XMIT_SUCCESS = 0
 NET_XMIT_DROP = 1  # the queueing discipline dropped it
 NET_XMIT_CN = 2  # it is queued, or another one was dropped for it: slow down
 
+#: A device with these takes a packet that is no super-segment and has no `ext` as it is.
+PLAIN = NETIF_F_SG | NETIF_F_HW_CSUM
+
 
 def xmit_slow(dev: NetDevice, skb: SkBuff) -> int:
     """__dev_queue_xmit() for everything but the direct case."""
@@ -140,6 +143,8 @@ def validate_xmit(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     had to be dropped, counted in tx_dropped.
     """
     features = dev.features
+    if skb.ext is None and not skb.gso_size and features & PLAIN == PLAIN:
+        return (skb,)
     try:
         if skb.gso_size and not (skb.len < dev.gso_max_size and _gso_ok(skb, features)):
             return _segment(dev, skb)

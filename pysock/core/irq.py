@@ -99,7 +99,12 @@ class IrqController:
     def pull(self, line: IrqLine, source: object) -> None:
         """``source`` pulls the line, and holds it until `release`."""
         line.sources.add(source)
-        self._deliver(line)
+        if self._off or line.queued or line.muted:
+            self._deliver(line)
+        else:
+            self._serve(line)
+            if self._pending:
+                self._run()
 
     def release(self, line: IrqLine, source: object) -> None:
         """``source`` has no reason any more."""
@@ -121,37 +126,39 @@ class IrqController:
             self._run()
 
     def _run(self) -> None:
-        """Deliver what is pending. Interrupts are off meanwhile: what a handler causes is taken up by the loop."""
+        """Deliver what is pending."""
         pending = self._pending
+        while pending:
+            line = pending.popleft()
+            line.queued = False
+            self._serve(line)
+
+    def _serve(self, line: IrqLine) -> None:
+        """Ask the handlers of a line, with interrupts off: what they cause waits until the last of them is done."""
+        rounds = line.glitches + 1 if line.sources else line.glitches
+        if line.muted or not line.handlers:
+            return
+        line.glitches = 0
         self._off += 1
         try:
-            while pending:
-                line = pending.popleft()
-                line.queued = False
-                if line.muted or not line.handlers:
-                    continue
-                if line.sources:
-                    self._call(line)
-                while line.glitches:
-                    line.glitches -= 1
-                    self._call(line)
-                if line.sources:
-                    line.repeats += 1
-                    if line.repeats >= STORM:
-                        line.muted = True
-                        self._errors.note(f"irq {line.number}: nobody cared; the line is off")
-                    else:
-                        self._deliver(line)
+            while rounds:
+                rounds -= 1
+                line.delivered += 1
+                handled = False
+                for handler, _, owner, _ in line.handlers:
+                    try:
+                        handled = handler() or handled
+                    except Exception as exc:
+                        self._errors.report(owner, "interrupt handler", exc)
+                if not handled:
+                    line.unhandled += 1
         finally:
             self._off -= 1
-
-    def _call(self, line: IrqLine) -> None:
-        line.delivered += 1
-        handled = False
-        for handler, _, owner, _ in line.handlers:
-            try:
-                handled = handler() or handled
-            except Exception as exc:
-                self._errors.report(owner, "interrupt handler", exc)
-        if not handled:
-            line.unhandled += 1
+        if line.sources:
+            line.repeats += 1
+            if line.repeats >= STORM:
+                line.muted = True
+                self._errors.note(f"irq {line.number}: nobody cared; the line is off")
+            elif not line.queued:
+                line.queued = True
+                self._pending.append(line)

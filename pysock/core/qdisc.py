@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 
-from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, hard_start_xmit, validate_xmit
+from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, PLAIN, hard_start_xmit, validate_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY
 from pysock.core.errors import err
 from pysock.core.skbuff import kfree_skb, skb_orphan
@@ -134,8 +134,14 @@ class Qdisc:
             self.running = True
             self.packets += 1
             self.bytes += skb.len
+            dev = self.dev
             try:
-                sent = self._send(skb)
+                if skb.ext is None and not skb.gso_size and dev.features & PLAIN == PLAIN:
+                    sent = hard_start_xmit(dev, skb) != NETDEV_TX_BUSY
+                    if not sent:
+                        self._requeue((skb,))
+                else:
+                    sent = self._send(skb)
             finally:
                 self.running = False
             if sent and self.qlen:

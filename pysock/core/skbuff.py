@@ -254,6 +254,28 @@ def finished_skb(
     return skb
 
 
+def received_skb(
+    head: bytes, n: int, frags: tuple[bytes | memoryview, ...], dev: NetDevice, ip_summed: int
+) -> SkBuff:
+    """A frame that ``dev`` received, sent to its own address, with the Ethernet header at the start of ``head`` taken
+    off: what `eth_type_trans` does for all frames. ``frags`` hold the last ``n`` bytes.
+    """
+    skb: SkBuff = _Blank()
+    skb.head = head
+    skb.data = 14
+    skb.len = len(head) + n - 14
+    skb.data_len = n
+    skb.frags = frags
+    skb.dev = dev
+    skb.sk = skb.dst = skb.shinfo = skb.ext = None
+    skb.protocol = head[12] << 8 | head[13]
+    skb.ip_summed = ip_summed
+    skb.gso_size = skb.csum_offset = skb.mac_header = 0
+    skb.network_header = skb.transport_header = -1
+    skb.users = 1
+    return skb
+
+
 # --- the shape ------------------------------------------------------------------------------------
 
 

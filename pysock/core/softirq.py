@@ -178,6 +178,14 @@ class SoftnetData:
                 receive(self.input_pkt_queue.popleft())
                 if self.pending:
                     self._run_rounds(MAX_RESTART - 1)
+            elif self.pending == NET_RX_SOFTIRQ and len(self.poll_list) == 1 and not self.input_pkt_queue:
+                # The same with NAPI: one device.
+                self.pending = 0
+                self._poll_one()
+                if self.poll_list or self.input_pkt_queue:
+                    self.pending |= NET_RX_SOFTIRQ
+                if self.pending:
+                    self._run_rounds(MAX_RESTART)
             else:
                 self._run_rounds(MAX_RESTART)
         finally:

@@ -8,6 +8,7 @@ from struct import pack_into, unpack_from
 from pysock.core.device import NetDevice, dev_open
 from pysock.core.kernel import Kernel
 from pysock.core.pci import PciBus, PciDevice
+from pysock.core.skbuff import SkBuff
 from pysock.core.wire import ABLE_ALL, Cable, WireClient, WirePort
 from pysock.drivers.e100 import regs
 from pysock.drivers.e100.driver import nic_of
@@ -15,7 +16,7 @@ from pysock.drivers.e100.driver_nic import E100Nic
 from pysock.drivers.e100.hw_card import E100Card
 from pysock.drivers.e100.kind import card_of
 from pysock.families.inet.devinet import add_address
-from support.devices import boot
+from support.devices import boot, frame
 from support.hosts import HostApi, Hosts, network
 
 MAC = b"\x02\x11\x22\x33\x44\x55"
@@ -117,6 +118,47 @@ class Bench:
     def state(self) -> tuple[int, int]:
         status = self.csr.read8(regs.SCB_STATUS)
         return status & regs.CUS_MASK, status & regs.RUS_MASK
+
+
+class Single:
+    """One card in a kernel without families, and a tester on its cable."""
+
+    def __init__(self, timed: bool = False, open: bool = True, **options: object) -> None:
+        self.kernel: Kernel = boot()
+        self.cable = Cable(self.kernel if timed else None)
+        self.peer = Station(self.cable.b)
+        options.setdefault("mac", MAC)
+        self.kernel.enter()
+        self.dev: NetDevice = self.kernel.dev_layer.create_device(
+            self.kernel.init_net, "e100", "eth0", wire=self.cable.a, **options
+        )
+        if open:
+            dev_open(self.dev)
+        self.kernel.leave()
+
+    @property
+    def nic(self) -> E100Nic:
+        return nic_of(self.dev)
+
+    @property
+    def pdev(self) -> PciDevice:
+        return self.nic.pdev
+
+    def send(self, payload: bytes = b"payload", size: int = 0) -> None:
+        data = frame(payload, dst=OTHER, src=MAC).ljust(size, b"\0")
+        self.kernel.enter()
+        self.dev.queue_xmit(SkBuff(data, 0, len(data)))
+        self.kernel.leave()
+
+    def arrive(self, data: bytes, damage: int = 0) -> None:
+        self.kernel.enter()
+        card_of(self.dev).receive(data, damage)
+        self.kernel.leave()
+
+    def heard(self, data: bytes) -> bool:
+        before = self.dev.stats.rx_packets
+        self.arrive(data)
+        return self.dev.stats.rx_packets > before
 
 
 class E100Hosts(Hosts):

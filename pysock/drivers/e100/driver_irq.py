@@ -1,47 +1,75 @@
 """The interrupt handler and the poll function: how the driver hears of what the chip did. e100.c: e100_intr, e100_poll.
 
 With NAPI the handler masks the card's interrupts and asks to be polled; poll does the work of many interrupts within
-its budget and unmasks them when nothing is left. Without it the handler does the work itself, each time, and puts what
-arrived on the backlog.
+its budget, acknowledges them, and unmasks them when nothing is left. Without it the handler does the work itself, each
+time, and puts what arrived on the backlog.
+
+A wire that takes no time is through with a frame before ndo_start_xmit looks: so interrupts of the command unit are
+unmasked (where the chip has a mask for them) only while blocks are under way.
 """
 
 from __future__ import annotations
 
-from pysock.core.dev import netif_receive_skb, netif_rx
+from pysock.core.dev import netif_rx
 from pysock.core.netdevice import netif_wake_queue
 from pysock.drivers.e100 import driver_watch
-from pysock.drivers.e100.driver_access import disable_irq, enable_irq
-from pysock.drivers.e100.regs import ACK_MDI, SCB_ACK
+from pysock.drivers.e100.driver_access import enable_irq
+from pysock.drivers.e100.regs import (
+    ACK_CNA,
+    ACK_CX,
+    ACK_FCP,
+    ACK_FR,
+    ACK_MDI,
+    ACK_RNR,
+    ACK_SWI,
+    MASK_ALL,
+    SCB_ACK,
+    SCB_MASK,
+    SCB_STATUS,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.drivers.e100.driver_nic import E100Nic
+    from pysock.drivers.e100.driver_rx import RxRing
+    from pysock.drivers.e100.driver_tx import TxRing
+
+_WORK = ACK_CX | ACK_FR | ACK_CNA | ACK_RNR | ACK_SWI | ACK_FCP
+_EVERYTHING = _WORK | ACK_MDI
+_GONE = 0x02  # the bit of the interrupt byte that is never set, unless the card is out of its slot
 
 
 def interrupt(nic: E100Nic) -> bool:
-    """Was it us? Acknowledge everything; work, or have it done (e100_intr)."""
+    """Was it us? Then do the work, or have it done (e100_intr)."""
+    listening = nic.listening
+    if not listening:
+        return False
     csr = nic.csr
     why = csr.read8(SCB_ACK)
-    if why in (0, 0xFF):  # not ours; or the card is out of its slot
+    if why & _GONE or not why & listening:
         return False
-    csr.write8(SCB_ACK, why)
     nic.interrupts += 1
     if not nic.watching:
         driver_watch.arm(nic)
     napi = nic.napi
-    if napi is not None:
-        if napi.schedule():
-            disable_irq(csr)
-        if why & ACK_MDI:
-            nic.link_interrupt()
-        return True
+    if napi is None:
+        _handle(nic, why)
+    elif napi.schedule():
+        nic.listening = 0
+        csr.write8(SCB_MASK, MASK_ALL)
+    if why & ACK_MDI:
+        csr.write8(SCB_ACK, ACK_MDI)
+        nic.link_interrupt()
+    return True
+
+
+def _handle(nic: E100Nic, why: int) -> None:
+    """Everything at once, without NAPI."""
+    nic.csr.write8(SCB_ACK, why)
     rx = nic.rx
     if rx is not None:
         rx.clean(rx.count, nic.dev, netif_rx)
     clean_tx(nic)
-    if why & ACK_MDI:
-        nic.link_interrupt()
-    return True
 
 
 def poll(nic: E100Nic, budget: int) -> int:
@@ -49,23 +77,41 @@ def poll(nic: E100Nic, budget: int) -> int:
     rx = nic.rx
     if rx is None:
         return 0
-    deliver = nic.gro_receive if rx.waiting(1) else netif_receive_skb  # one frame alone has nothing to be glued to
-    work = rx.clean(budget, nic.dev, deliver)
-    clean_tx(nic)
-    napi = nic.napi
-    if work >= budget or nic.rx is None or napi is None:
-        return work
-    csr = nic.csr
-    why = csr.read8(SCB_ACK)
-    if why and why != 0xFF:
-        # Something happened since: look again, on our next turn, before interrupts come on.
-        csr.write8(SCB_ACK, why)
-        if why & ACK_MDI:
-            nic.link_interrupt()
-        return work
-    napi.complete_done(work)
-    enable_irq(csr)
+    work = rx.clean(budget, nic.dev, nic.receive, nic.gro_receive)
+    tx = nic.tx
+    if tx is None:
+        return work  # what was received took the device down
+    if tx.avail < tx.count:
+        clean_tx(nic)
+    if work < budget:
+        napi = nic.napi
+        assert napi is not None
+        napi.complete_done(work)
+        listen(nic, rx, tx)
     return work
+
+
+def start(nic: E100Nic) -> None:
+    """The chip was started: hear of what it does from now on."""
+    if nic.rx is None or nic.tx is None:
+        return
+    if nic.napi is None:
+        nic.listening = _EVERYTHING
+        enable_irq(nic.csr)
+    else:
+        listen(nic, nic.rx, nic.tx)
+
+
+def listen(nic: E100Nic, rx: RxRing, tx: TxRing) -> None:
+    """Acknowledge what happened so far, and unmask interrupts. What is found done after that has a poll of its own."""
+    mask = nic.quiet if tx.avail == tx.count else 0
+    nic.listening = _EVERYTHING & ~mask
+    nic.csr.write32(SCB_STATUS, mask << 24 | _WORK << 8)
+    if rx.waiting() or (not mask and tx.finished()):
+        napi = nic.napi
+        if napi is not None and napi.schedule():
+            nic.listening = 0
+            nic.csr.write8(SCB_MASK, MASK_ALL)
 
 
 def clean_tx(nic: E100Nic) -> None:

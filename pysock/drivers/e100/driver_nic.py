@@ -6,6 +6,7 @@ Everything but `interrupt` and `poll` (driver_irq.py) and the operations that th
 from __future__ import annotations
 
 import errno
+from functools import partial
 from struct import unpack_from
 
 from pysock.core.device import netif_carrier_off, netif_carrier_on
@@ -18,10 +19,11 @@ from pysock.drivers.e100 import driver_access as hw
 from pysock.drivers.e100 import driver_config, driver_irq, driver_watch, regs
 from pysock.drivers.e100.driver_rx import RxRing
 from pysock.drivers.e100.driver_tx import RESERVE, TxRing
-from pysock.uapi.if_ether import ETH_HLEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pysock.core.netdevice import NetDevice
     from pysock.core.pci import PciDevice
     from pysock.core.skbuff import SkBuff
@@ -35,13 +37,14 @@ _THRESHOLD = 0x20  # 256 bytes in the FIFO before a transmission starts; raised 
 
 class E100Nic:
     """One card's driver state (struct nic). ``rx`` and ``tx`` are there while it is up. Counters: ``interrupts``
-    handled, ``resets`` done because the card hung.
+    handled, ``resets`` done because the card hung. ``listening``: the bits of the interrupt byte that are not masked;
+    ``quiet``: what is masked while nothing is being sent.
     """
 
     __slots__ = (
-        "broken", "csr", "dev", "dirty", "dma", "dump", "eeprom", "full", "hard", "interrupts", "irqs", "kernel",
-        "napi", "pause", "pdev", "phy", "reset_timer", "resets", "revision", "rx", "rx_count", "speed", "suspended",
-        "threshold", "tx", "tx_count", "watch", "watched", "watching",
+        "broken", "csr", "dev", "dirty", "dma", "dump", "eeprom", "full", "gro_receive", "hard", "interrupts", "irqs",
+        "kernel", "listening", "napi", "pause", "pdev", "phy", "quiet", "receive", "reset_timer", "resets", "revision",
+        "rx", "rx_count", "speed", "suspended", "threshold", "tx", "tx_count", "watch", "watched", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -60,8 +63,13 @@ class E100Nic:
         self.rx: RxRing | None = None
         self.tx: TxRing | None = None
         self.napi: NapiStruct | None = None
+        self.receive: Callable[[SkBuff], object] = dev.kernel.softnet.receive
+        self.gro_receive: Callable[[SkBuff], object] = self.receive
         if use_napi:
-            self.napi = netif_napi_add(dev, lambda budget: driver_irq.poll(self, budget), weight)
+            self.napi = netif_napi_add(dev, partial(driver_irq.poll, self), weight)
+            self.gro_receive = partial(napi_gro_receive, self.napi)
+        self.quiet = regs.MASK_CX | regs.MASK_CNA if use_napi and self.revision >= regs.REVISION_82558 else 0
+        self.listening = 0
         self.threshold = _THRESHOLD
         self.dump = 0  # where the chip writes its counters
         self.hard = dict.fromkeys(regs.STAT_NAMES, 0)  # what it has written so far, added up
@@ -104,11 +112,11 @@ class E100Nic:
             )
             if not ready:
                 raise err(errno.EIO, "e100: the chip takes no commands")
-            self.irqs.request_irq(self.pdev.irq, lambda: driver_irq.interrupt(self), self, self.dev.owner)
+            self.irqs.request_irq(self.pdev.irq, partial(driver_irq.interrupt, self), self, self.dev.owner)
         except OSError:
             self.down()
             raise
-        hw.enable_irq(self.csr)
+        driver_irq.start(self)
         self.tell_carrier()
         driver_watch.arm(self)
 
@@ -119,6 +127,7 @@ class E100Nic:
             return
         self.harvest()
         self.rx = self.tx = None
+        self.listening = 0
         if self.napi is not None:
             napi_disable(self.napi)
         driver_watch.disarm(self)
@@ -129,14 +138,6 @@ class E100Nic:
             tx.clean(self.dev)
             tx.free(self.dev)
         rx.free()
-
-    def gro_receive(self, skb: SkBuff) -> None:
-        """Hand up a frame that may be glued to its neighbours."""
-        assert self.napi is not None
-        stats = self.dev.stats
-        stats.rx_packets += 1
-        stats.rx_bytes += skb.len + ETH_HLEN
-        napi_gro_receive(self.napi, skb)
 
     # -- telling the chip ----------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from pysock.core.eth import EthDeviceOps, is_valid_ether_addr
 from pysock.core.netdevice import netif_start_queue, netif_stop_queue
 from pysock.core.skbuff import kfree_skb
 from pysock.drivers.e100 import driver_watch
-from pysock.drivers.e100.driver_irq import clean_tx
-from pysock.drivers.e100.driver_tx import MAX_FRAME, RESERVE
+from pysock.drivers.e100.driver_irq import clean_tx, listen
+from pysock.drivers.e100.driver_tx import MAX_FRAME, RESERVE, TxRing
 from pysock.drivers.e100.regs import ACK_CNA, ACK_CX, SCB_ACK
 
 TYPE_CHECKING = False
@@ -54,33 +54,55 @@ class E100Ops(EthDeviceOps):
         """
         nic = self.nic
         tx = nic.tx
-        if tx is None:  # between a reset that failed and the next
-            dev.stats.tx_dropped += 1
-            kfree_skb(skb, "DEV_READY")
-            return NETDEV_TX_OK
-        if skb.len > MAX_FRAME:
-            dev.stats.tx_errors += 1
-            kfree_skb(skb, "PKT_TOO_BIG")
-            return NETDEV_TX_OK
+        if tx is None or skb.len > MAX_FRAME:
+            return self._lost(skb, dev)
         if tx.avail <= RESERVE:
             netif_stop_queue(dev)
             return NETDEV_TX_BUSY
-        irqs = nic.irqs
-        irqs.local_irq_save()
-        try:
-            if not tx.send(skb):
-                driver_watch.schedule_reset(nic)
-            elif tx.finished():
-                # A wire that takes no time: done already, so save the interrupt.
-                nic.csr.write8(SCB_ACK, ACK_CX | ACK_CNA)
-                clean_tx(nic)
-            if tx.avail <= RESERVE:
-                netif_stop_queue(dev)
-        finally:
-            irqs.local_irq_restore()
+        if nic.napi is None:
+            irqs = nic.irqs  # the handler works on the ring, too
+            irqs.local_irq_save()
+            try:
+                self._send(skb, tx)
+            finally:
+                irqs.local_irq_restore()
+        elif not tx.send(skb, dev):
+            driver_watch.schedule_reset(nic)
+        elif tx.avail < tx.count:
+            self._under_way(tx)
+            rx = nic.rx
+            if nic.listening and not nic.listening & ACK_CX and tx.avail < tx.count and rx is not None:
+                listen(nic, rx, tx)
         if not nic.watching:
             driver_watch.arm(nic)
         return NETDEV_TX_OK
+
+    def _lost(self, skb: SkBuff, dev: NetDevice) -> int:
+        if self.nic.tx is None:  # between a reset that failed and the next
+            dev.stats.tx_dropped += 1
+            kfree_skb(skb, "DEV_READY")
+        else:
+            dev.stats.tx_errors += 1
+            kfree_skb(skb, "PKT_TOO_BIG")
+        return NETDEV_TX_OK
+
+    def _send(self, skb: SkBuff, tx: TxRing) -> None:
+        """With interrupts off."""
+        nic = self.nic
+        if not tx.send(skb, nic.dev):
+            driver_watch.schedule_reset(nic)
+        elif tx.avail == tx.count:
+            nic.csr.write8(SCB_ACK, ACK_CX | ACK_CNA)  # done already, so save the interrupt
+        else:
+            self._under_way(tx)
+
+    def _under_way(self, tx: TxRing) -> None:
+        """The ring has blocks that are not taken back yet."""
+        nic = self.nic
+        if tx.finished():
+            clean_tx(nic)
+        if tx.avail <= RESERVE:
+            netif_stop_queue(nic.dev)
 
     def ndo_tx_timeout(self, dev: NetDevice) -> None:
         """Nothing was sent for as long as watchdog_timeo: reset."""

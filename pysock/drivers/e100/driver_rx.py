@@ -1,8 +1,9 @@
 """The driver's ring of receive frame descriptors, each with its buffer. e100.c: e100_rx_clean, e100_rx_indicate.
 
 The descriptors form a circle by their links. The one behind which the next is not free yet has EL: the receive unit
-stops there ("no resources") rather than overwrite what nobody has looked at. Each pass hands the frames up, gives their
-descriptors back, moves EL to the last of those, and starts the unit again at the first if it had stopped.
+stops there ("no resources") rather than overwrite what nobody has looked at. Passes hand frames up, and when there are
+enough of them, or the unit has stopped, give their descriptors back: EL moves to the last of those, and the unit is
+started again at the first if it had stopped.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from struct import Struct
 
 from pysock.core.eth import eth_type_trans
 from pysock.core.netdev_features import NETIF_F_RXCSUM
-from pysock.core.skbuff import SkBuff, kfree_skb
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, received_skb
 from pysock.drivers.e100 import regs
 from pysock.drivers.e100.driver_access import exec_cmd
-from pysock.drivers.e100.driver_sum import build_skb
+from pysock.drivers.e100.driver_sum import verified
 from pysock.drivers.e100.regs import RFD, RFD_COUNT, RFD_EL, RFD_SIZE, RUC_START
 
 TYPE_CHECKING = False
@@ -25,17 +26,27 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.pci import PciBar
 
+    Deliver = Callable[[SkBuff], object]
+
 #: VLAN header and FCS may come with a full frame.
 BUFFER = 1536
 _STRIDE = RFD_SIZE + BUFFER + 48
+_SHORTEST = 60
+#: One in so many descriptors is waited for before they are given back, unless the chip has none left.
+_BATCH = 64
+_DESTINATION = slice(0, 6)
 _load_count = Struct("<H").unpack_from
 _EL = RFD_EL >> 8
 
 
 class RxRing:
-    """``restarts`` counts how often the chip had run out of descriptors. ``count`` is 0 when the ring is gone."""
+    """``owed`` descriptors are done but not given back; ``restarts`` counts how often the chip had run out of them.
+    ``count`` is 0 when the ring is gone.
+    """
 
-    __slots__ = ("_at", "_base", "_csr", "_dma", "_last", "_mem", "count", "restarts", "to_clean")
+    __slots__ = (
+        "_at", "_base", "_batch", "_csr", "_dma", "_last", "_mem", "count", "owed", "restarts", "to_clean",
+    )  # fmt: skip
 
     def __init__(self, csr: PciBar, dma: DmaMemory, count: int) -> None:
         """ENOMEM when the device's memory is used up."""
@@ -46,7 +57,8 @@ class RxRing:
         self._base = dma.alloc(count * _STRIDE)
         self._at = [self._base + n * _STRIDE for n in range(count)]
         self.to_clean = 0
-        self.restarts = 0
+        self.restarts = self.owed = 0
+        self._batch = max(1, count // _BATCH)
         for n, at in enumerate(self._at):
             RFD.pack_into(self._mem, at, 0, 0, self._at[(n + 1) % count], regs.NO_TBD, 0, BUFFER)
         self._last = count - 1  # has EL
@@ -56,61 +68,92 @@ class RxRing:
         """Let the chip receive. False when it does not listen."""
         return exec_cmd(self._csr, RUC_START, self._at[self.to_clean])
 
-    def clean(self, budget: int, dev: NetDevice, deliver: Callable[[SkBuff], object]) -> int:
-        """Hand at most ``budget`` frames to ``deliver``; how many descriptors were taken back."""
-        mem = self._mem
-        first = n = self.to_clean
-        work = 0
-        verify = dev.features & NETIF_F_RXCSUM
-        while work < budget:
-            at = self._at[n]
-            if not mem[at + 1] & 0x80:
-                break
-            size = _load_count(mem, at + 12)[0] & RFD_COUNT
-            good = mem[at + 1] & 0x20
-            mem[at : at + 4] = b"\0\0\0\0"
-            n = n + 1 if n + 1 < self.count else 0
-            work += 1
-            if size > BUFFER or not good:
-                self._bad(dev, size > BUFFER)
-                continue
-            start = at + RFD_SIZE
-            frame = bytes(mem[start : start + size])
-            skb = build_skb(frame, size) if verify else SkBuff(frame, 0, size)
-            if eth_type_trans(skb, dev):
-                deliver(skb)
-                if not self.count:
-                    return work  # what was received took the device down
-            else:
-                kfree_skb(skb, "PKT_TOO_SMALL")
-        if work:
-            self.to_clean = n
-            self._give_back((n or self.count) - 1, first, work)
-        return work
+    def clean(self, budget: int, dev: NetDevice, deliver: Deliver, together: Deliver | None = None) -> int:
+        """Hand at most ``budget`` frames to ``deliver``; how many descriptors were taken back.
 
-    def _bad(self, dev: NetDevice, too_long: bool) -> None:
-        """A frame that the chip found fault with, or whose count makes no sense."""
-        dev.stats.rx_errors += 1
-        if too_long:
-            dev.stats.rx_length_errors += 1
-
-    def _give_back(self, last: int, first: int, work: int) -> None:
-        """``last`` is the new end of the free descriptors. ``first``, the first of the ``work`` given back, follows the
-        old end. When that was filled the chip stopped there, and goes on behind it.
+        ``together``, in a poll, gets them instead when there is more than one; they are counted here then.
         """
         mem = self._mem
-        stopped = work == self.count or mem[self._at[self._last] + 1] & 0x80
-        mem[self._at[last] + 3] = _EL
-        if self._last != last:
-            mem[self._at[self._last] + 3] = 0
-        self._last = last
+        ats = self._at
+        count = self.count
+        n = self.to_clean
+        verify = dev.features & NETIF_F_RXCSUM
+        address = dev.dev_addr
+        work = total = bad = 0
+        at = ats[n]
+        status = mem[at + 1]
+        while status > 0x7F and work < budget:
+            mem[at + 1] = 0
+            size = _load_count(mem, at + 12)[0] & RFD_COUNT
+            start = at + RFD_SIZE
+            work += 1
+            n = n + 1 if n + 1 < count else 0
+            at = ats[n]
+            if size > BUFFER or size < _SHORTEST or not status & 0x20:
+                bad += 1
+                self._bad(dev, status)
+                status = mem[at + 1]
+                continue
+            frame = bytes(mem[start : start + size])
+            total += size
+            payload = verified(frame, size) if verify else 0
+            if frame[_DESTINATION] == address and frame[12] > 5:
+                # eth_type_trans() for the common case: to us, and no 802.3 length
+                summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE
+                if 0 < payload < size:
+                    tail = frame[payload:]
+                    skb = received_skb(frame[:payload], size - payload, (tail,), dev, summed)
+                else:
+                    skb = received_skb(frame, 0, (), dev, summed)
+            else:
+                skb = SkBuff(frame, 0, size)
+                skb.ip_summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE
+                eth_type_trans(skb, dev)
+            if together is not None and (work > 1 or mem[at + 1] > 0x7F):
+                deliver = together  # one frame alone has nothing to be glued to
+            deliver(skb)
+            if not self.count:
+                break  # what was received took the device down
+            status = mem[at + 1]
+        if together is not None:
+            stats = dev.stats
+            stats.rx_packets += work - bad
+            stats.rx_bytes += total
+        if work and self.count:
+            self.to_clean = n
+            self.owed = owed = self.owed + work
+            if owed >= self._batch or mem[ats[self._last] + 1] > 0x7F:
+                self._give_back(owed)
+        return work
+
+    def _bad(self, dev: NetDevice, status: int) -> None:
+        """A frame that the chip found fault with, or whose count makes no sense."""
+        dev.stats.rx_errors += 1
+        if status & 0x20:
+            dev.stats.rx_length_errors += 1
+
+    def _give_back(self, owed: int) -> None:
+        """Give ``owed`` descriptors back, which follow the old end of the free ones. When that was filled the chip
+        stopped there, and goes on behind it.
+        """
+        mem = self._mem
+        ats = self._at
+        before = self._last
+        last = (self.to_clean or self.count) - 1
+        stopped = mem[ats[before] + 1] > 0x7F or owed == self.count
+        if before != last:
+            mem[ats[last] + 3] = _EL
+            mem[ats[before] + 3] = 0
+            self._last = last
+        self.owed = 0
         if stopped:
             self.restarts += 1
-            exec_cmd(self._csr, RUC_START, self._at[first])
+            exec_cmd(self._csr, RUC_START, ats[before + 1 if before + 1 < self.count else 0])
 
     def waiting(self, ahead: int = 0) -> bool:
         """Whether there is a frame that nobody has looked at, behind ``ahead`` others."""
-        return self._mem[self._at[(self.to_clean + ahead) % self.count] + 1] & 0x80 != 0
+        n = self.to_clean + ahead
+        return self._mem[self._at[n if n < self.count else n - self.count] + 1] > 0x7F
 
     def free(self) -> None:
         """The chip is stopped: give the memory back."""

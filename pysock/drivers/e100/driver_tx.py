@@ -3,8 +3,9 @@
     to_clean --done or under way--> to_use --free--> to_clean
 
 The blocks form a circle by their links and EL is never set. The last block queued has S: the command unit suspends
-there. Queueing another one clears S on that one and resumes the unit. A block holds one frame in a buffer of its own,
-or the data of a command. e100.c: e100_exec_cb, e100_xmit_prepare, e100_tx_clean.
+there. Queueing another one clears S on that one and resumes the unit. A block holds one frame, right behind it
+("simplified mode": it has to be copied to DMA memory anyway), or the data of a command. e100.c: e100_exec_cb,
+e100_xmit_prepare, e100_tx_clean.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from struct import Struct
 
 from pysock.core.errors import err
 from pysock.core.skbuff import CHECKSUM_PARTIAL, consume_skb, kfree_skb
-from pysock.drivers.e100 import driver_sum, regs
+from pysock.drivers.e100 import regs
 from pysock.drivers.e100.driver_access import exec_cmd
 from pysock.drivers.e100.regs import (
     CB_I,
     CB_S,
-    CB_SF,
     CUC_RESUME,
     CUC_START,
+    NO_TBD,
     OP_NOP,
     OP_TRANSMIT,
-    TBD,
-    TCB,
+    SCB_COMMAND,
+    TCB_EOF,
+    TCB_SIZE,
 )
 
 TYPE_CHECKING = False
@@ -35,10 +37,8 @@ if TYPE_CHECKING:
     from pysock.core.pci import PciBar
     from pysock.core.skbuff import SkBuff
 
-_TBD = 16  # of the one TBD in its block
-_DATA = 64  # of the buffer
 _STRIDE = 1600
-MAX_FRAME = _STRIDE - _DATA
+MAX_FRAME = 1536
 #: Blocks that transmissions leave to commands.
 RESERVE = 3
 #: A CX interrupt every so many frames, so that a busy wire is cleaned up behind.
@@ -47,7 +47,10 @@ THRESHOLD_STEP = 8
 THRESHOLD_MAX = 0xE0
 
 _store_start = Struct("<HH").pack_into  # status, command
-_store_size = Struct("<H").pack_into
+_store_block = Struct("<HHIIHBB").pack_into  # CB_HEADER and TCB
+_int = int.from_bytes
+_SEND = OP_TRANSMIT | CB_S
+_DONE = (regs.CB_C | regs.CB_OK) >> 8
 
 
 class TxRing:
@@ -56,8 +59,8 @@ class TxRing:
     """
 
     __slots__ = (
-        "_at", "_base", "_csr", "_dma", "_first", "_last", "_mem", "avail", "count", "done", "skbs", "threshold",
-        "to_clean", "to_use", "underruns",
+        "_at", "_base", "_blocks", "_csr", "_dma", "_first", "_last", "_mem", "avail", "count", "done", "skbs",
+        "threshold", "to_clean", "to_use", "underruns",
     )  # fmt: skip
 
     def __init__(self, csr: PciBar, dma: DmaMemory, count: int, threshold: int) -> None:
@@ -69,6 +72,11 @@ class TxRing:
         self.threshold = threshold
         self._base = dma.alloc(count * _STRIDE)
         self._at = [self._base + n * _STRIDE for n in range(count)]
+        #: Of each: where it is, number and place of the next, and the command to send what it holds.
+        self._blocks = [
+            (at, (n + 1) % count, self._at[(n + 1) % count], _SEND if n % _CX_EVERY else _SEND | CB_I)
+            for n, at in enumerate(self._at)
+        ]
         self.skbs: list[SkBuff | None] = [None] * count
         self.to_use = self.to_clean = 0
         self.done = self.underruns = 0
@@ -76,37 +84,55 @@ class TxRing:
         self._last = self._at[-1]
         for n, at in enumerate(self._at):
             regs.CB_HEADER.pack_into(self._mem, at, 0, OP_NOP, self._at[(n + 1) % count])
-            TBD.pack_into(self._mem, at + _TBD, at + _DATA, 0, regs.TBD_EL)
-        self._write_tcbs()
 
-    def _write_tcbs(self) -> None:
-        for at in self._at:
-            TCB.pack_into(self._mem, at + 8, at + _TBD, 0, self.threshold, 1)
+    def send(self, skb: SkBuff, dev: NetDevice) -> bool:
+        """Queue a frame of at most MAX_FRAME bytes; a block is free. False when the chip does not listen any more.
 
-    def send(self, skb: SkBuff) -> bool:
-        """Queue a frame of at most MAX_FRAME bytes; a block is free. False when the chip does not listen any more."""
+        If the chip is through with it at once, and there was nothing else, its block is taken back.
+        """
         n = self.to_use
-        at = self._at[n]
+        at, behind, link, command = self._blocks[n]
+        start = at + TCB_SIZE
         mem = self._mem
         size = skb.len
-        data = skb.data
         head = skb.head
-        start = at + _DATA
-        headlen = size - skb.data_len
-        end = start + headlen
-        mem[start:end] = head if len(head) == headlen else head[data : data + headlen]
+        data = skb.data
+        end = start + size - skb.data_len
+        mem[start:end] = head if not data and len(head) == end - start else head[data : data + end - start]
         for frag in skb.frags:
-            start = end
+            begin = end
             end += len(frag)
-            mem[start:end] = frag
+            mem[begin:end] = frag
         if skb.ip_summed == CHECKSUM_PARTIAL:
-            start = at + _DATA + skb.csum_start - data
-            if start > at + _DATA and start + skb.csum_offset + 2 <= end:
-                driver_sum.finish(mem, start, end, skb.csum_offset)
-        _store_size(mem, at + _TBD + 4, size)
+            begin = start - data + (skb.transport_header if skb.ext is None else skb.csum_start)
+            field = begin + skb.csum_offset
+            if start < begin and field + 2 <= end:
+                value = _int(mem[begin:end], "big")
+                if (end - begin) & 1:
+                    value <<= 8
+                check = 0xFFFF - value % 0xFFFF  # never 0, which UDP reads as "none"
+                mem[field] = check >> 8
+                mem[field + 1] = check & 0xFF
+        _store_block(mem, at, 0, command, link, NO_TBD, TCB_EOF | size, self.threshold, 0)
+        mem[self._last + 3] &= 0xBF  # no S on the one before
+        self._last = at
         self.skbs[n] = skb
-        command = OP_TRANSMIT | CB_SF | CB_S
-        return self._queue(n, at, command if n % _CX_EVERY else command | CB_I)
+        self.to_use = behind
+        self.avail = avail = self.avail - 1
+        csr = self._csr
+        if self._first or csr.read8(SCB_COMMAND):
+            return self._kick(at)
+        csr.write8(SCB_COMMAND, CUC_RESUME)
+        if mem[at + 1] == _DONE and n == self.to_clean:
+            self.skbs[n] = None
+            self.to_clean = behind
+            self.avail = avail + 1
+            self.done += 1
+            stats = dev.stats
+            stats.tx_packets += 1
+            stats.tx_bytes += size
+            consume_skb(skb)  # last, since its owner may send at once
+        return True
 
     def command(self, opcode: int, data: bytes) -> bool:
         """Queue a command to the chip. False when there is no room or it does not listen."""
@@ -119,12 +145,15 @@ class TxRing:
         return self._queue(n, at, opcode | CB_S)
 
     def _queue(self, n: int, at: int, command: int) -> bool:
-        mem = self._mem
-        _store_start(mem, at, 0, command)
+        _store_start(self._mem, at, 0, command)
+        self._mem[self._last + 3] &= 0xBF
+        self._last = at
         self.to_use = n + 1 if n + 1 < self.count else 0
         self.avail -= 1
-        mem[self._last + 3] &= 0xBF  # no S on the one before
-        self._last = at
+        return self._kick(at)
+
+    def _kick(self, at: int) -> bool:
+        """There is a new block ``at``: tell the chip."""
         if not self._first:
             return exec_cmd(self._csr, CUC_RESUME)
         self._first = False
@@ -153,11 +182,6 @@ class TxRing:
                 if status & 0x20:
                     stats.tx_packets += 1
                     stats.tx_bytes += skb.len
-            else:
-                # A command's data overwrote what a transmission finds prepared.
-                TCB.pack_into(mem, at + 8, at + _TBD, 0, self.threshold, 1)
-                TBD.pack_into(mem, at + _TBD, at + _DATA, 0, regs.TBD_EL)
-            mem[at + 1] = 0
             self.to_clean = n + 1 if n + 1 < self.count else 0
             self.avail += 1
             cleaned += 1
@@ -167,8 +191,6 @@ class TxRing:
         if underran:
             self.underruns += 1
             self.threshold = min(self.threshold + THRESHOLD_STEP, THRESHOLD_MAX)
-            for n in range(self.count):
-                mem[self._at[n] + 14] = self.threshold
         return cleaned
 
     def free(self, dev: NetDevice) -> None:

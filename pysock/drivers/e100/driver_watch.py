@@ -43,7 +43,7 @@ def watchdog(nic: E100Nic) -> None:
     if deaf or (waiting and tx.done == before[0] and not tx.finished()):
         reset(nic)
         return
-    pending = csr.read8(SCB_ACK)
+    pending = csr.read8(SCB_ACK) & nic.listening
     if pending or tx.finished():
         csr.write8(SCB_MASK, csr.read8(SCB_MASK) | MASK_SI)
     nic.harvest()

@@ -46,14 +46,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UNPROGRAMMED = b"\xff" * 6
+#: By the value of the mask register, which bits of the interrupt byte pull the line.
+_LISTENED = tuple(
+    0 if mask & regs.MASK_ALL else 0xFF & ~(mask & 0xF0) & ~(mask >> 2 & regs.ACK_FCP) for mask in range(256)
+)
 
 
 class E100Card(PciCard, WireClient):
-    """One card. ``ack`` is the SCB's interrupt byte, ``mask`` its mask; ``pulled`` counts interrupts sent."""
+    """One card. ``ack`` is the SCB's interrupt byte, ``mask`` its mask."""
 
     __slots__ = (
-        "_holding", "_pause_due", "_pulling", "ack", "address", "command", "config", "cu", "eeprom", "faults",
-        "mask", "mdi", "phy", "port", "powered", "pulled", "ru", "stats",
+        "_holding", "_listened", "_pause_due", "_pulling", "ack", "address", "command", "config", "cu", "eeprom",
+        "faults", "mask", "mdi", "phy", "port", "powered", "ru", "stats",
     )  # fmt: skip
 
     def __init__(self, mac: bytes, device_id: int = regs.DEVICE_82557, revision: int = regs.REVISION_82559) -> None:
@@ -71,8 +75,8 @@ class E100Card(PciCard, WireClient):
         self.powered = False
         self.address = _UNPROGRAMMED
         self.ack = self.mask = self.command = 0
+        self._listened = _LISTENED[0]
         self.mdi = regs.MDI_READY
-        self.pulled = 0
         self._pulling = False
         self._pause_due: int | None = None  # the quanta of a pause frame to send
         self._holding = False  # the last one asked the peer to hold back
@@ -102,8 +106,7 @@ class E100Card(PciCard, WireClient):
 
     def _power_off(self) -> None:
         self.reset(software=True)
-        self.mask = regs.MASK_ALL
-        self._level()
+        self.set_mask(regs.MASK_ALL)
         self.powered = False
 
     def master_abort(self) -> None:
@@ -117,35 +120,33 @@ class E100Card(PciCard, WireClient):
         if self.faults.glitches:
             self.faults.glitches -= 1
             self.irqs.pulse(self.line)
-        self.ack |= why
-        if not self._pulling and not self.mask & regs.MASK_ALL:
-            self._level()
+        ack = self.ack = self.ack | why
+        if ack & self._listened and not self._pulling:
+            if self.faults.drop_interrupts:
+                self.faults.drop_interrupts -= 1
+                return
+            self._pulling = True
+            self.irqs.pull(self.line, self)
 
     def acknowledge(self, bits: int) -> None:
         self.ack &= ~bits
-        if self._pulling:
-            self._level()
+        if self._pulling and not self.ack & self._listened:
+            self._release()
 
     def set_mask(self, value: int) -> None:
         self.mask = value & ~regs.MASK_SI
         if value & regs.MASK_SI:
             self.ack |= regs.ACK_SWI
-        self._level()
+        self._listened = _LISTENED[value]
+        if self._pulling:
+            if not self.ack & self._listened:
+                self._release()
+        elif self.ack & self._listened:
+            self.interrupt(0)
 
-    def _level(self) -> None:
-        """Pull the line or let it go, as the interrupt byte and its mask say."""
-        mask = self.mask
-        wanted = self.ack & ~(mask & 0xF0) & ~(mask >> 2 & 1) if not mask & regs.MASK_ALL else 0
-        if wanted and not self._pulling:
-            if self.faults.drop_interrupts:
-                self.faults.drop_interrupts -= 1
-                return
-            self._pulling = True
-            self.pulled += 1
-            self.irqs.pull(self.line, self)
-        elif not wanted and self._pulling:
-            self._pulling = False
-            self.irqs.release(self.line, self)
+    def _release(self) -> None:
+        self._pulling = False
+        self.irqs.release(self.line, self)
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -155,6 +156,9 @@ class E100Card(PciCard, WireClient):
             self.command = command
             return
         if not self.pci_config[PCI_COMMAND] & PCI_COMMAND_MASTER:
+            return
+        if command == regs.CUC_RESUME:  # by far the most frequent
+            self.cu.resume()
             return
         unit = command & 0xF0
         if unit == regs.CUC_RESUME:
@@ -204,8 +208,8 @@ class E100Card(PciCard, WireClient):
             self.stats = Statistics()
             self.address = _UNPROGRAMMED
             self.mask = 0
-        self.ack = 0
-        self._level()
+            self._listened = _LISTENED[0]
+        self.acknowledge(0xFF)
 
     def internal_state(self) -> bytes:
         """What a DUMP writes: the configuration and the address, and zeros for silicon that is not there."""

@@ -17,8 +17,8 @@ class Config:
 
     __slots__ = (
         "broadcast_off", "crc_transfer", "discard_short", "extended_stats", "insert_source", "keep_overruns", "long_ok",
-        "loopback", "multicast_all", "pad", "pause_off", "promiscuous", "raw", "reject_pause", "rx_pause", "save_bad",
-        "underrun_retry",
+        "loopback", "multicast_all", "pad", "pause_off", "plain", "promiscuous", "raw", "reject_pause", "rx_pause",
+        "save_bad", "underrun_retry",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,6 +41,7 @@ class Config:
         self.broadcast_off = raw[15] & 0x02 != 0
         self.pad = raw[18] & 0x02 != 0
         self.crc_transfer = raw[18] & 0x04 != 0
+        self.plain = self.pad and not self.insert_source  # what is sent is padded, else left alone
         self.long_ok = raw[18] & 0x08 != 0
         self.pause_off = raw[19] & 0x04 != 0  # never send pause frames
         self.rx_pause = raw[19] & 0x18 != 0  # honour those that come

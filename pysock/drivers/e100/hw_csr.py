@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pysock.core.pci import PciBar
 from pysock.drivers.e100 import regs
-from pysock.drivers.e100.regs import SCB_ACK, SCB_COMMAND, SCB_MASK, SCB_POINTER, SCB_STATUS
+from pysock.drivers.e100.regs import CUC_RESUME, SCB_ACK, SCB_COMMAND, SCB_MASK, SCB_POINTER, SCB_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,16 +69,18 @@ class Csr(PciBar):
         card = self._card
         if not card.powered:
             return
-        value &= 0xFF
-        if offset == SCB_ACK:
-            card.acknowledge(value)
-        elif offset == SCB_MASK:
-            card.set_mask(value)
-        elif offset == SCB_COMMAND:
-            if value == regs.CUC_RESUME:  # the most frequent one has no argument
+        if offset == SCB_COMMAND:
+            if value == CUC_RESUME:  # the most frequent one has no argument
                 card.scb_command(value, 0)
             else:
-                card.scb_command(value, int.from_bytes(self._latches[SCB_POINTER : SCB_POINTER + 4], "little"))
+                pointer = int.from_bytes(self._latches[SCB_POINTER : SCB_POINTER + 4], "little")
+                card.scb_command(value & 0xFF, pointer)
+            return
+        value &= 0xFF
+        if offset == SCB_MASK:
+            card.set_mask(value)
+        elif offset == SCB_ACK:
+            card.acknowledge(value)
         elif offset == regs.EEPROM_CTRL:
             card.eeprom.set_pins(value)
         elif offset == regs.FLOW_CONTROL:
@@ -100,7 +102,12 @@ class Csr(PciBar):
             self.write8(offset + 1, value >> 8)
 
     def write32(self, offset: int, value: int) -> None:
-        if offset == SCB_POINTER and self._card.powered:
+        card = self._card
+        if offset == SCB_STATUS and card.powered and not value & 0xFF_0000:  # interrupts alone, no command
+            card.ack &= ~(value >> 8)
+            card.set_mask(value >> 24 & 0xFF)
+            return
+        if offset == SCB_POINTER and card.powered:
             self._latches[4:8] = (value & 0xFFFF_FFFF).to_bytes(4, "little")
             return
         for at in range(4):

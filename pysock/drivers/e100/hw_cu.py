@@ -11,12 +11,14 @@ unit, after which only a reset helps. The model cannot be made to loop or raise.
 
 from __future__ import annotations
 
+from struct import Struct, pack_into
 from struct import error as StructError
-from struct import pack_into
 
 from pysock.core.dma import PAGE, BusError
 from pysock.core.timer import Timer
-from pysock.drivers.e100 import hw_frame, regs
+from pysock.drivers.e100 import regs
+from pysock.drivers.e100.hw_frame import fetch, underruns
+from pysock.drivers.e100.hw_stats import TX_GOOD
 from pysock.drivers.e100.regs import (
     ACK_CNA,
     ACK_CX,
@@ -24,11 +26,18 @@ from pysock.drivers.e100.regs import (
     CB_EL,
     CB_HEADER,
     CB_I,
+    CB_NC,
     CB_OK,
+    CB_OPCODE,
     CB_S,
+    CB_SF,
+    CB_U,
     CU_ACTIVE,
     CU_IDLE,
     CU_SUSPENDED,
+    OP_TRANSMIT,
+    TCB_COUNT,
+    TCB_SIZE,
 )
 
 TYPE_CHECKING = False
@@ -38,6 +47,11 @@ if TYPE_CHECKING:
 #: Blocks done since the last command to the unit, without a rest, after which it hangs.
 RUNAWAY = 4096
 _M32 = 0xFFFF_FFFF
+_MODE = CB_SF | CB_NC
+_PADDING = bytes(60)
+_load_header = CB_HEADER.unpack_from
+_load_block = Struct("<HHIIHBB").unpack_from  # CB_HEADER and TCB
+_store_status = Struct("<H").pack_into
 
 
 class CommandUnit:
@@ -74,16 +88,15 @@ class CommandUnit:
     def start(self, offset: int) -> None:
         if self.state != CU_ACTIVE:
             self._next = (self.base + offset) & _M32
-            self._activate()
+            self.state = CU_ACTIVE
+            self._done = 0
+            self.run()
 
     def resume(self) -> None:
         if self.state == CU_SUSPENDED:
-            self._activate()
-
-    def _activate(self) -> None:
-        self.state = CU_ACTIVE
-        self._done = 0
-        self.run()
+            self.state = CU_ACTIVE
+            self._done = 0
+            self.run()
 
     # -- the list ------------------------------------------------------------------------------------------
 
@@ -91,47 +104,59 @@ class CommandUnit:
         """Do what can be done now."""
         if self._running:
             return
-        card = self._card
+        faults = self._card.faults
         self._running = True
         try:
-            while self.state == CU_ACTIVE and not (self.waiting or self.hung or card.faults.stall_cu):
+            while self.state == CU_ACTIVE and not (self.waiting or self.hung or faults.stall_cu):
                 if not self._execute():
                     break
         except (BusError, StructError):
-            card.master_abort()
-            self._leave(CU_IDLE)
+            self._abort()
         finally:
             self._running = False
 
     def _execute(self) -> bool:
         """Fetch the next block and do it; False when it has to wait."""
         card = self._card
-        at = self._next
-        command = CB_HEADER.unpack_from(card.dma.mem, at)[1]
+        mem = card.dma.mem
+        at = self._at = self._next
+        _, command, _, array, count, threshold, buffers = _load_block(mem, at)
         if at < PAGE:
             raise BusError("command block at no address")
         if self._done >= RUNAWAY:
             self.hung = True
             return False
-        opcode = command & regs.CB_OPCODE
-        if opcode != regs.OP_TRANSMIT:
-            self._at = at
+        opcode = command & CB_OPCODE
+        if opcode != OP_TRANSMIT:
             self._finish(CB_OK if self._configure(opcode, at) else 0)
             return True
         if self.paused or self.busy:
             return False
-        frame, damage, status = hw_frame.fetch(card, at, command)
-        self._at = at
-        if frame is None:  # it underran, and so it ends
-            self._finish(status)
-            return True
-        if not card.phy.link and not card.config.loopback:
+        damage, status = 0, CB_OK
+        count &= TCB_COUNT
+        if count and not command & _MODE and card.config.plain:  # right behind it, and nothing to be done to it
+            at += TCB_SIZE
+            frame = bytes(mem[at : at + count])
+            if len(frame) != count:
+                raise BusError("frame")
+            if count < 60:
+                frame += _PADDING[count:]
+        else:
+            frame, damage = fetch(card, at, command, array, count, buffers)
+        faults = card.faults
+        if faults.slow_bus and underruns(card, threshold, len(frame)):
+            if not card.config.underrun_retry:
+                self._finish(CB_U)
+                return True
+            status |= CB_U  # sent at the second try, from a full FIFO
+        if card.config.loopback:
+            card.stats.counts[TX_GOOD] += 1
+            card.ru.receive(frame, damage)
+        elif not card.phy.link:
             card.stats.add("tx_lost_carrier")
         else:
-            card.stats.counts[0] += 1
-            if card.config.loopback:
-                card.ru.receive(frame, damage)
-            elif not damage and not card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
+            card.stats.counts[TX_GOOD] += 1
+            if not damage and not card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
                 self.busy = self.waiting = True
                 self._status = status
                 return False
@@ -147,8 +172,7 @@ class CommandUnit:
             try:
                 self._finish(self._status)
             except (BusError, StructError):
-                self._card.master_abort()
-                self._leave(CU_IDLE)
+                self._abort()
         self.run()
 
     def _finish(self, status: int) -> None:
@@ -156,24 +180,25 @@ class CommandUnit:
         card = self._card
         mem = card.dma.mem
         at = self._at
-        _, command, link = CB_HEADER.unpack_from(mem, at)
+        _, command, link = _load_header(mem, at)  # once more: S may be gone
         if card.faults.corrupt_cb:
             card.faults.corrupt_cb -= 1
             link = 0xDEAD_BEE0
             pack_into("<I", mem, at + 4, link)
-        pack_into("<H", mem, at, CB_C | status)
+        _store_status(mem, at, CB_C | status)
         self._done += 1
-        self._next = (self.base + link) & _M32
-        if command & CB_EL:
-            self._leave(CU_IDLE, ACK_CX if command & CB_I else 0)
-        elif command & CB_S:
-            self._leave(CU_SUSPENDED, ACK_CX if command & CB_I else 0)
+        self._next = self.base + link & _M32
+        if command & (CB_S | CB_EL):
+            self.state = CU_IDLE if command & CB_EL else CU_SUSPENDED
+            card.interrupt(ACK_CX | ACK_CNA if command & CB_I else ACK_CNA)
         elif command & CB_I:
             card.interrupt(ACK_CX)
 
-    def _leave(self, state: int, why: int = 0) -> None:
-        self.state = state
-        self._card.interrupt(why | ACK_CNA)
+    def _abort(self) -> None:
+        """A bus error: the list ends here."""
+        self._card.master_abort()
+        self.state = CU_IDLE
+        self._card.interrupt(ACK_CNA)
 
     def _configure(self, opcode: int, at: int) -> bool:
         """The commands that do not transmit."""

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from pysock.core.dma import BusError
 from pysock.core.wire import DAMAGE_CRC
-from pysock.drivers.e100.regs import CB_NC, CB_OK, CB_SF, CB_U, NO_TBD, TBD, TBD_EL, TBD_SIZE, TCB, TCB_COUNT
+from pysock.drivers.e100.regs import CB_NC, CB_SF, NO_TBD, TBD_EL, TBD_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,57 +25,43 @@ _MAX_FRAME = 0x3FFF
 _MAX_TBDS = 255
 
 
-def fetch(card: E100Card, at: int, command: int) -> tuple[bytes | None, int, int]:
-    """The frame of the block at ``at``, without FCS, its damage, and the status to write back; no frame when it
-    underran and is not tried again. BusError or struct.error for memory that is not there.
+def fetch(card: E100Card, at: int, command: int, array: int, count: int, buffers: int) -> tuple[bytes, int]:
+    """The frame of the block at ``at``, without FCS, and its damage. BusError or struct.error for memory that is not
+    there.
     """
-    mem = card.dma.mem
-    array, count, threshold, buffers = TCB.unpack_from(mem, at + 8)
-    if command & CB_SF and buffers == 1 and not count & TCB_COUNT:  # one buffer: nearly every frame
-        address, size, _ = TBD.unpack_from(mem, array)
-        if address + size > len(mem) or size > _MAX_FRAME:
-            raise BusError("buffer")
-        frame = bytes(mem[address : address + size])
-    else:
-        frame = _gather(card, at, command, array, count & TCB_COUNT, buffers)
-    status = CB_OK
-    faults = card.faults
-    if faults.slow_bus and min(threshold * 8, len(frame)) < min(faults.slow_bus, len(frame)):
-        card.stats.add("tx_underruns")
-        if not card.config.underrun_retry:
-            return None, 0, CB_U
-        status |= CB_U  # sent at the second try, from a full FIFO
+    dma = card.dma
+    parts = [dma.read(at + 8 + 8, count)] if count else []
+    if command & CB_SF and array != NO_TBD:
+        total = count
+        for _ in range(min(buffers, _MAX_TBDS)):
+            address, size, flags = unpack_from("<IHH", dma.mem, array)
+            total += size
+            if total > _MAX_FRAME:
+                raise BusError("frame of more than 16383 bytes")
+            parts.append(dma.read(address, size))
+            if flags & TBD_EL:
+                break
+            array += TBD_SIZE
+    frame = b"".join(parts)
     if command & CB_NC:
-        return frame[:-4], _check(frame), status
+        return frame[:-4], _check(frame)
     config = card.config
     if config.insert_source and len(frame) >= 12:
         frame = frame[:6] + card.address + frame[12:]
     if len(frame) < _MIN_FRAME and config.pad:
         frame += _PADDING[len(frame) :]
-    return frame, 0, status
+    return frame, 0
 
 
-def _gather(card: E100Card, at: int, command: int, array: int, count: int, buffers: int) -> bytes:
-    dma = card.dma
-    parts = [dma.read(at + 8 + 8, count)] if count else []
-    if not command & CB_SF or array == NO_TBD:
-        return parts[0] if parts else b""
-    total = count
-    for _ in range(min(buffers, _MAX_TBDS)):
-        address, size, flags = unpack_from("<IHH", dma.mem, array)
-        total += size
-        if total > _MAX_FRAME:
-            raise BusError("frame of more than 16383 bytes")
-        parts.append(dma.read(address, size))
-        if flags & TBD_EL:
-            break
-        array += TBD_SIZE
-    return b"".join(parts)
+def underruns(card: E100Card, threshold: int, size: int) -> bool:
+    """Whether the FIFO runs empty while a frame of ``size`` bytes is sent."""
+    if min(threshold * 8, size) >= min(card.faults.slow_bus, size):
+        return False
+    card.stats.add("tx_underruns")
+    return True
 
 
 def _check(frame: bytes) -> int:
     """The damage of a frame that brings its own CRC."""
     good = len(frame) >= 4 and crc32(frame[:-4]).to_bytes(4, "little") == frame[-4:]
     return 0 if good else DAMAGE_CRC
-
-

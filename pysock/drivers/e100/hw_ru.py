@@ -8,18 +8,20 @@ A frame that comes while the unit is not ready is lost: in rx_resource_errors un
 
 from __future__ import annotations
 
+from struct import Struct
 from struct import error as StructError
-from struct import pack_into
 from zlib import crc32
 
 from pysock.core.dma import PAGE, BusError
 from pysock.core.wire import DAMAGE_ALIGN, DAMAGE_CRC
 from pysock.drivers.e100 import regs
+from pysock.drivers.e100.hw_stats import RX_GOOD
 from pysock.drivers.e100.regs import (
     ACK_FR,
     ACK_RNR,
     RFD,
     RFD_C,
+    RFD_COUNT,
     RFD_EL,
     RFD_EOF,
     RFD_F,
@@ -27,6 +29,7 @@ from pysock.drivers.e100.regs import (
     RFD_OK,
     RFD_S,
     RFD_SIZE,
+    RFD_TYPE,
     RU_IDLE,
     RU_NO_RESOURCES,
     RU_READY,
@@ -44,6 +47,9 @@ _BROADCAST = b"\xff" * 6
 _MIN_FRAME = 60
 _MAX_FRAME = 1514
 _M32 = 0xFFFF_FFFF
+_DESTINATION = slice(0, 6)
+_load_rfd = RFD.unpack_from
+_store_rfd = Struct("<HHIIH").pack_into  # all but its size
 
 
 class ReceiveUnit:
@@ -88,36 +94,26 @@ class ReceiveUnit:
         """A frame from the wire."""
         card = self._card
         size = len(frame)
-        destination = frame[:6]
-        if destination == card.address:
-            status = RFD_OK
-        else:
-            status = self._match(frame, destination)
-            if not status:
-                return
-        config = card.config
-        if damage or size < _MIN_FRAME or (size > _MAX_FRAME and not config.long_ok):
-            status = self._bad(frame, damage, status)
-            if not status:
-                return
+        status = RFD_OK if frame[_DESTINATION] == card.address else self._match(frame)
+        if damage or not _MIN_FRAME <= size <= _MAX_FRAME:
+            status = status and self._bad(frame, damage, status)
+        if not status:
+            return
         if self.state != RU_READY:
             if self.state != RU_IDLE:
                 card.stats.add("rx_resource_errors")
             return
-        if card.faults.overruns:
-            card.faults.overruns -= 1
-            card.stats.add("rx_overrun_errors")
-            return
         try:
-            self._store(frame, status)
+            self._store(card, frame, size, status)
         except (BusError, StructError):
             card.master_abort()
             self.state = RU_IDLE
 
-    def _match(self, frame: bytes, destination: bytes) -> int:
+    def _match(self, frame: bytes) -> int:
         """The status bits of a frame that is not sent to our address; 0 when it is not for us at all."""
         card = self._card
         config = card.config
+        destination = frame[_DESTINATION]
         if len(destination) < 6:
             return RFD_OK if config.promiscuous or config.save_bad or not config.discard_short else self._runt()
         if frame[12:14] == _CONTROL and (destination == PAUSE_ADDRESS):
@@ -142,6 +138,11 @@ class ReceiveUnit:
         """Count what is wrong with the frame; its status if it is kept all the same, else 0."""
         card = self._card
         config = card.config
+        if not damage and len(frame) > _MAX_FRAME:
+            if config.long_ok:
+                return status
+            self.oversize += 1
+            return 0
         keep = config.save_bad
         if damage & DAMAGE_CRC:
             card.stats.add("rx_crc_errors")
@@ -149,13 +150,10 @@ class ReceiveUnit:
         if damage & DAMAGE_ALIGN:
             card.stats.add("rx_alignment_errors")
             status = status & ~RFD_OK | regs.RFD_ALIGN
-        if not damage and len(frame) < _MIN_FRAME:
+        if not damage:
             card.stats.add("rx_short_frames")
             status = status & ~RFD_OK | regs.RFD_SHORT
             keep = not config.discard_short
-        elif not damage:
-            self.oversize += 1
-            return 0
         return status if keep else 0
 
     def _control(self, frame: bytes) -> None:
@@ -169,46 +167,47 @@ class ReceiveUnit:
             card.cu.pause(int.from_bytes(frame[16:18], "big") * 512 * bit)
             card.interrupt(regs.ACK_FCP)
 
-    def _store(self, frame: bytes, status: int) -> None:
+    def _store(self, card: E100Card, frame: bytes, size: int, status: int) -> None:
         """Fill the next descriptor."""
-        card = self._card
-        dma = card.dma
-        mem = dma.mem
+        faults = card.faults
+        if faults.overruns:
+            faults.overruns -= 1
+            card.stats.add("rx_overrun_errors")
+            return
+        mem = card.dma.mem
         at = self._at
-        _, command, link, _, _, room = RFD.unpack_from(mem, at)
+        _, command, link, reserved, _, room = _load_rfd(mem, at)
         if at < PAGE:
             raise BusError("RFD")
-        if not room & regs.RFD_COUNT:  # no buffer behind it: out of resources, with the frame lost
-            card.stats.add("rx_resource_errors")
-            self.state = RU_NO_RESOURCES
-            card.interrupt(ACK_RNR)
-            return
+        room &= RFD_COUNT
         if card.config.crc_transfer:
             frame += crc32(frame).to_bytes(4, "little")
-        size = len(frame)
-        room &= regs.RFD_COUNT
+            size += 4
         if size > room:
+            if not room:  # no buffer behind it: out of resources, with the frame lost
+                card.stats.add("rx_resource_errors")
+                self.state = RU_NO_RESOURCES
+                card.interrupt(ACK_RNR)
+                return
             frame, size = frame[:room], room
             status = status & ~RFD_OK | regs.RFD_NO_BUFFER
-        if size >= 14 and frame[12:14] > b"\x05\xdc":
-            status |= regs.RFD_TYPE
+        if size >= 14 and frame[12] > 5:  # 0x600 and above: a type, not a length
+            status |= RFD_TYPE
         start = at + RFD_SIZE
-        if start + size > len(mem):
+        end = start + size
+        if end > len(mem):
             raise BusError("receive buffer")
-        mem[start : start + size] = frame
-        faults = card.faults
+        mem[start:end] = frame
         if faults.garbage_count:
             faults.garbage_count -= 1
-            size = regs.RFD_COUNT
+            size = RFD_COUNT
         if faults.corrupt_rfd:
             faults.corrupt_rfd -= 1
             link = 0xDEAD_BEE0
-            pack_into("<I", mem, at + 4, link)
-        pack_into("<H", mem, at + 12, RFD_EOF | RFD_F | size)
-        pack_into("<H", mem, at, RFD_C | status)
+        _store_rfd(mem, at, RFD_C | status, command, link, reserved, RFD_EOF | RFD_F | size)
         if status & RFD_OK:
-            card.stats.counts[9] += 1
-        self._at = (self.base + link) & _M32
+            card.stats.counts[RX_GOOD] += 1
+        self._at = self.base + link & _M32
         if not command & (RFD_EL | RFD_S):
             card.interrupt(ACK_FR)
             return

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pysock.drivers.e100.hw_card import E100Card
 
 _INDEX = {name: at for at, name in enumerate(STAT_NAMES)}
+#: The two that every frame counts in.
+TX_GOOD = _INDEX["tx_good"]
+RX_GOOD = _INDEX["rx_good"]
 
 
 class Statistics:

@@ -119,7 +119,8 @@ OP_DUMP: Final = 6
 OP_DIAGNOSE: Final = 7
 
 TCB: Final = Struct("<IHBB")  # at CB + 8: TBD array, byte count, threshold (8 bytes), number of TBDs
-TCB_SIZE: Final = 16
+TCB_SIZE: Final = 16  # header and TCB
+TCB_EOF: Final = 0x8000  # the frame is whole
 TCB_COUNT: Final = 0x3FFF
 TBD: Final = Struct("<IHH")  # buffer, size, flags
 TBD_SIZE: Final = 8

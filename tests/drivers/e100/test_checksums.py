@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.e100 import E100Hosts, card, nic
+from support.e100 import E100Hosts, Single, card, nic
 
 from pysock.core.netdev_config import dev_set_features
 from pysock.core.netdev_features import NETIF_F_HW_CSUM, NETIF_F_RXCSUM
-from pysock.core.skb_data import skb_to_bytes
-from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY
-from pysock.drivers.e100 import driver_sum
+from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
+from pysock.drivers.e100.driver_sum import verified
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
 from pysock.uapi.socket import MSG_DONTWAIT
@@ -36,48 +35,59 @@ def frame(protocol: int, segment: bytes, six: bool = False, flags: int = 0x4000)
 
 
 TCP = bytes(12) + b"\x80\x10" + bytes(18) + b"payload"
-UDP = bytes(8) + b"datagram"
+UDP = bytes(8) + b"a datagram, not a short one"
 
 
 @pytest.mark.parametrize("six", [False, True])
 @pytest.mark.parametrize(("protocol", "segment"), [(IPPROTO_TCP, TCP), (IPPROTO_TCP, TCP[:-3]), (IPPROTO_UDP, UDP)])
 def test_good_and_bad(protocol: int, segment: bytes, six: bool) -> None:
     good = frame(protocol, segment, six)
-    skb = driver_sum.build_skb(good, len(good))
-    assert skb.ip_summed == CHECKSUM_UNNECESSARY
-    assert skb_to_bytes(skb) == good
-    if protocol == IPPROTO_TCP:
-        assert b"".join(skb.frags) == segment[32:]
+    payload = verified(good, len(good))
+    assert good[payload:] == (segment[32:] if protocol == IPPROTO_TCP else b"")
+    assert payload
     for at in range(34, len(good)):
         bad = good[:at] + bytes((good[at] ^ 1,)) + good[at + 1 :]
-        assert driver_sum.build_skb(bad, len(bad)).ip_summed == CHECKSUM_NONE
+        assert not verified(bad, len(bad))
 
 
 def test_what_is_left_to_the_stack() -> None:
     fragment = frame(IPPROTO_UDP, UDP, flags=0x2000)
+    last = frame(IPPROTO_UDP, UDP, flags=0x0001)
     other = frame(47, UDP)
     unsummed = frame(IPPROTO_UDP, UDP)
     unsummed = unsummed[:40] + b"\0\0" + unsummed[42:]
-    for data in (fragment, other, unsummed):
-        assert driver_sum.build_skb(data, len(data)).ip_summed == CHECKSUM_NONE
-    padded = frame(IPPROTO_UDP, UDP) + bytes(9)
-    assert driver_sum.build_skb(padded, len(padded)).ip_summed == CHECKSUM_UNNECESSARY
+    cut = frame(IPPROTO_TCP, TCP)[:-1]
+    for data in (fragment, last, other, unsummed, cut):
+        assert not verified(data, len(data))
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\x08\0\x45", b"\x86\xdd\x60"]))
-def test_any_frame_stays_as_it_is(tail: bytes, start: bytes) -> None:
+@pytest.mark.parametrize(("protocol", "segment"), [(IPPROTO_TCP, TCP), (IPPROTO_TCP, TCP[:32]), (IPPROTO_UDP, UDP)])
+def test_padding_is_no_payload(protocol: int, segment: bytes) -> None:
+    data = frame(protocol, segment) + bytes(9)
+    assert verified(data, len(data)) == len(data)
+
+
+@given(st.binary(min_size=60, max_size=200), st.sampled_from([b"", b"\x08\0\x45", b"\x86\xdd\x60"]))
+def test_any_frame_has_an_answer(tail: bytes, start: bytes) -> None:
     data = bytes(12) + start + tail
-    assert skb_to_bytes(driver_sum.build_skb(data, len(data))) == data
+    assert 0 <= verified(data, len(data)) <= len(data)
 
 
-@given(st.binary(min_size=8, max_size=100))
-def test_finishing(segment: bytes) -> None:
-    mem = bytearray(b"before" + segment + b"behind")
-    driver_sum.finish(mem, 6, 6 + len(segment), 6)
-    pseudo_header = int.from_bytes(segment[6:8], "big")
-    assert finish(partial(bytes(mem[6:-6])) + pseudo_header) in (0, 0xFFFF)
-    assert (bytes(mem[:12]), bytes(mem[14:])) == (b"before" + segment[:6], segment[8:] + b"behind")
-    assert mem[12:14] != b"\0\0"
+@given(st.binary(min_size=8, max_size=100), st.booleans())
+def test_finishing(segment: bytes, paged: bool) -> None:
+    """What the driver puts on the wire sums up, whatever it was and however it lay in the packet."""
+    one = Single()
+    head = bytes(12) + b"\x88\xb5" + segment[: 8 if paged else None]
+    skb = SkBuff(head, 0, 14 + len(segment), len(segment) - 8, (segment[8:],)) if paged else SkBuff(head, 0, len(head))
+    skb.ip_summed, skb.csum_offset, skb.transport_header = CHECKSUM_PARTIAL, 6, 14
+    one.kernel.enter()
+    one.dev.queue_xmit(skb)
+    one.kernel.leave()
+    (sent,) = one.peer.got
+    summed = sent[14 : 14 + len(segment)]
+    assert finish(partial(summed) + int.from_bytes(segment[6:8], "big")) in (0, 0xFFFF)
+    assert summed[6:8] != b"\0\0"
+    assert (sent[:20], summed[8:]) == (head[:14] + segment[:6], segment[8:])
 
 
 @pytest.mark.parametrize("features", [0, NETIF_F_HW_CSUM, NETIF_F_RXCSUM])
@@ -99,7 +109,7 @@ def test_with_and_without(features: int) -> None:
     a.sendto(client, b"x" * 101, ("10.0.0.2", 99))
     assert b.recv(server, flags=MSG_DONTWAIT) == b"x" * 101
     sent = on_wire[-1]
-    assert driver_sum.build_skb(sent, len(sent)).ip_summed == CHECKSUM_UNNECESSARY
+    assert verified(sent, len(sent))
     lab.kernel.enter()
     card(b).receive(sent[:-1] + b"y", 0)
     lab.kernel.leave()

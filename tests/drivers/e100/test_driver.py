@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from support.devices import boot, frame
-from support.e100 import MAC, OTHER, E100Hosts, Station, card, nic, to
+from support.e100 import MAC, OTHER, E100Hosts, Single, card, nic, to
 
 import pysock.drivers.e100
 from pysock.core.device import (
-    NetDevice,
     dev_change_flags,
     dev_close,
     dev_mc_add,
@@ -28,57 +27,13 @@ from pysock.core.kernel import Kernel
 from pysock.core.netdev_events import NETDEV_REGISTER
 from pysock.core.notifier import notifier_from_errno
 from pysock.core.pci import PciDevice
-from pysock.core.skbuff import SkBuff
-from pysock.core.wire import ABLE_10HALF, DAMAGE_CRC, Cable, WirePort
+from pysock.core.wire import ABLE_10HALF, DAMAGE_CRC, WirePort
 from pysock.drivers.e100 import regs
-from pysock.drivers.e100.driver import nic_of
-from pysock.drivers.e100.driver_nic import E100Nic
 from pysock.drivers.e100.driver_rx import BUFFER
 from pysock.drivers.e100.kind import E100Driver, card_of
 from pysock.uapi.if_ import IFF_ALLMULTI, IFF_PROMISC, IFF_UP
 
 GROUP = b"\x01\0\x5e\x01\x02\x03"
-
-
-class Single:
-    """One card in a kernel without families, and a tester on its cable."""
-
-    def __init__(self, timed: bool = False, open: bool = True, **options: object) -> None:
-        self.kernel: Kernel = boot()
-        self.cable = Cable(self.kernel if timed else None)
-        self.peer = Station(self.cable.b)
-        options.setdefault("mac", MAC)
-        self.kernel.enter()
-        self.dev: NetDevice = self.kernel.dev_layer.create_device(
-            self.kernel.init_net, "e100", "eth0", wire=self.cable.a, **options
-        )
-        if open:
-            dev_open(self.dev)
-        self.kernel.leave()
-
-    @property
-    def nic(self) -> E100Nic:
-        return nic_of(self.dev)
-
-    @property
-    def pdev(self) -> PciDevice:
-        return self.nic.pdev
-
-    def send(self, payload: bytes = b"payload", size: int = 0) -> None:
-        data = frame(payload, dst=OTHER, src=MAC).ljust(size, b"\0")
-        self.kernel.enter()
-        self.dev.queue_xmit(SkBuff(data, 0, len(data)))
-        self.kernel.leave()
-
-    def arrive(self, data: bytes, damage: int = 0) -> None:
-        self.kernel.enter()
-        card_of(self.dev).receive(data, damage)
-        self.kernel.leave()
-
-    def heard(self, data: bytes) -> bool:
-        before = self.dev.stats.rx_packets
-        self.arrive(data)
-        return self.dev.stats.rx_packets > before
 
 
 # --- probe ------------------------------------------------------------------------------------------------------------
