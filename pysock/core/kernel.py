@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from pysock.core.pci import PciBus
     from pysock.core.skbuff import SkBuff
 
 #: More CPUs there are not.
@@ -69,6 +70,7 @@ class Kernel:
         "_deferred",
         "_late",
         "_options",
+        "_pci",
         "_release",
         "_rngs",
         "_sleepers",
@@ -126,6 +128,7 @@ class Kernel:
         if cpus > 1:
             self._add_cpus(cpus)
         self.debug_skb: SkbChecker | None = None
+        self._pci: PciBus | None = None
         self.netns: list[Net] = []
         self.init_net: Net = None  # type: ignore[assignment]  # boot() makes it
         self.plugins: Plugins = None  # type: ignore[assignment]  # boot() loads them
@@ -223,6 +226,18 @@ class Kernel:
             raise err(errno.EINVAL)
         if len(self.cpus) > 1:
             self.softnet.place.set(cpu)  # type: ignore[attr-defined]  # a Front, of several CPUs
+
+    @property
+    def pci(self) -> PciBus:
+        """The bus of the simulated machine, made when first asked for. PluginError for a plugin's PCI drivers, if the
+        kernel is strict.
+        """
+        if self._pci is None:
+            from pysock.core.pci import PciBus
+
+            self._pci = PciBus(self)
+            self.plugins.call_registration("pysock_register_pci_drivers", self._pci.driver_registrar)
+        return self._pci
 
     # -- entering and leaving ------------------------------------------------------------------------------
 

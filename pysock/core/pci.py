@@ -1,13 +1,15 @@
 """A small PCI bus: cards in slots, the drivers that want them, and what passes between. Documentation/PCI/pci.rst.
 
-    bus = PciBus(kernel)
-    bus.register_driver(driver)      it is offered every card that its id table matches
+    bus = kernel.pci                 made when first asked for; plugins' drivers are registered with it then
+    bus.register_driver(driver)      it is offered every card that its id table matches, those to come as well
     pdev = bus.plug(card)            config space, BARs, an interrupt line, DMA memory; then driver.probe(pdev)
     bus.suspend(pdev); bus.resume(pdev); bus.unplug(pdev)
 
 A card (the model of the hardware) is a `PciCard`. It gets from the bus what real silicon gets: its interrupt line, the
-memory that it may master, and a clock. A driver sees the `PciDevice`: config space by its bytes, `bars` for registers,
-`dma`, `irq`. Neither sees the other. Everything runs under the kernel lock.
+memory that it may master, a clock, and a wire to wake the machine with (PME#). A driver sees the `PciDevice`: config
+space, `bars` for registers, `dma`, `irq`. Neither sees the other. Everything runs under the kernel lock.
+
+Not here: bridges, functions, MSI; memory is decoded whether or not the command register says so.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pysock.core.timer import Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pysock.core.kernel import Kernel
 
@@ -46,9 +48,16 @@ PCI_STATUS_REC_MASTER_ABORT = 0x2000
 PCI_D0 = 0
 PCI_D3HOT = 3
 
+#: In an id table: any.
+PCI_ANY_ID = -1
+
 #: The interrupt lines of the board, which its slots take in turn: the fifth card shares with the first.
 IRQ_LINES = (9, 10, 11, 5)
 _BAR_START = 0xE000_0000
+_BAR_END = PCI_BASE_ADDRESS_0 + 24
+_HEADER_END = 0x40
+#: What a driver may write in the header, besides status and BARs: command, cache line size, latency, interrupt line.
+_WRITABLE = (0x04, 0x05, 0x0C, 0x0D, PCI_INTERRUPT_LINE)
 
 
 class PciBar:
@@ -100,10 +109,13 @@ class CardClock:
 
 
 class PciCard:
-    """The hardware's side: derive the model of a card from it. It fills ``pci_config`` with its identity."""
+    """The hardware's side: derive the model of a card from it. It fills ``pci_config`` with its identity. ``pme()``
+    asks for power, from D3.
+    """
 
-    __slots__ = ("clock", "dma", "irqs", "line", "pci_config")
+    __slots__ = ("clock", "dma", "irqs", "line", "pci_config", "pme")
     pci_config: bytearray
+    pme: Callable[[], None]
     clock: CardClock
     dma: DmaMemory
     irqs: IrqController
@@ -128,7 +140,10 @@ class PciDevice:
     simulated card wants its driver to know (module parameters, so to speak).
     """
 
-    __slots__ = ("bars", "bus", "card", "config", "dma", "driver", "drvdata", "irq", "option", "power", "slot")
+    __slots__ = (
+        "bars", "bus", "card", "config", "dma", "driver", "drvdata", "irq", "option", "power", "saved",
+        "slot",
+    )  # fmt: skip
 
     def __init__(self, bus: PciBus, slot: int, card: PciCard, irq: int) -> None:
         self.bus = bus
@@ -142,18 +157,50 @@ class PciDevice:
         self.drvdata: object = None
         self.option: object = None
         self.power = PCI_D0
+        self.saved = bytes(self.config)
 
     @property
     def name(self) -> str:
         """As lspci writes it: domain, bus, device and function."""
         return f"0000:00:{self.slot:02x}.0"
 
+    def read_config_byte(self, offset: int) -> int:
+        return self.config[offset]
+
     def read_config_word(self, offset: int) -> int:
         value: int = unpack_from("<H", self.config, offset)[0]
         return value
 
+    def read_config_dword(self, offset: int) -> int:
+        value: int = unpack_from("<I", self.config, offset)[0]
+        return value
+
+    def write_config_byte(self, offset: int, value: int) -> None:
+        self._write_config(offset, bytes((value & 0xFF,)))
+
     def write_config_word(self, offset: int, value: int) -> None:
-        pack_into("<H", self.config, offset, value & 0xFFFF)
+        self._write_config(offset, (value & 0xFFFF).to_bytes(2, "little"))
+
+    def write_config_dword(self, offset: int, value: int) -> None:
+        """All ones written to a BAR leave its size there, as the bits of an address that count: -size."""
+        self._write_config(offset, (value & 0xFFFF_FFFF).to_bytes(4, "little"))
+
+    def _write_config(self, offset: int, data: bytes) -> None:
+        """Identity can't be written; ones clear bits of the status register; a BAR keeps what is above its size."""
+        config = self.config
+        for at, byte in enumerate(data, offset):
+            if PCI_STATUS <= at < PCI_STATUS + 2:
+                config[at] &= ~byte
+            elif PCI_BASE_ADDRESS_0 <= at < _BAR_END:
+                bar, place = divmod(at - PCI_BASE_ADDRESS_0, 4)
+                size = self.bars[bar].size if bar < len(self.bars) else 0
+                config[at] = byte & (-size >> 8 * place)
+            elif at in _WRITABLE or at >= _HEADER_END:
+                config[at] = byte
+
+    def resource_start(self, bar: int) -> int:
+        """The bus address of a register window (pci_resource_start)."""
+        return self.read_config_dword(PCI_BASE_ADDRESS_0 + 4 * bar) & ~0xF
 
     def enable(self) -> None:
         """Decode memory and master the bus (pci_enable_device, pci_set_master)."""
@@ -165,12 +212,50 @@ class PciDevice:
         self.write_config_word(PCI_COMMAND, self.read_config_word(PCI_COMMAND) & ~PCI_COMMAND_MASTER)
 
 
+class PciDeviceId:
+    """An entry of an id table (struct pci_device_id): the cards that a driver knows. PCI_ANY_ID for what may be
+    anything; the class code (PCI_CLASS_DEVICE) counts as far as ``class_mask`` says.
+    """
+
+    __slots__ = ("class_code", "class_mask", "device", "subdevice", "subvendor", "vendor")
+
+    def __init__(
+        self,
+        vendor: int,
+        device: int = PCI_ANY_ID,
+        subvendor: int = PCI_ANY_ID,
+        subdevice: int = PCI_ANY_ID,
+        class_code: int = 0,
+        class_mask: int = 0,
+    ) -> None:
+        self.vendor = vendor
+        self.device = device
+        self.subvendor = subvendor
+        self.subdevice = subdevice
+        self.class_code = class_code
+        self.class_mask = class_mask
+
+    def matches(self, pdev: PciDevice) -> bool:
+        """pci_match_one_device()."""
+        for wanted, offset in (
+            (self.vendor, PCI_VENDOR_ID),
+            (self.device, PCI_DEVICE_ID),
+            (self.subvendor, PCI_SUBSYSTEM_VENDOR_ID),
+            (self.subdevice, PCI_SUBSYSTEM_ID),
+        ):
+            if wanted not in (PCI_ANY_ID, pdev.read_config_word(offset)):
+                return False
+        return not (pdev.read_config_word(PCI_CLASS_DEVICE) ^ self.class_code) & self.class_mask
+
+
 class PciDriver:
-    """The driver's side (struct pci_driver). ``id_table`` lists (vendor, device)."""
+    """The driver's side (struct pci_driver). ``id_table`` lists the cards that it knows. What its methods raise, other
+    than probe's OSError, is reported and goes no further.
+    """
 
     __slots__ = ()
     name = ""
-    id_table: tuple[tuple[int, int], ...] = ()
+    id_table: tuple[PciDeviceId, ...] = ()
 
     def probe(self, pdev: PciDevice) -> None:
         """Take the card, or raise OSError: ENODEV to leave it for another driver."""
@@ -183,29 +268,73 @@ class PciDriver:
         """The card loses its state after this."""
 
     def resume(self, pdev: PciDevice) -> None:
-        """It has power again, as after `PciCard.plugged`."""
+        """It has power again, as after `PciCard.plugged`, and its config space is what it was."""
 
 
 class PciBus:
     """The bus of one Kernel. It has as many slots as it takes."""
 
-    __slots__ = ("_next_bar", "_next_slot", "clock", "devices", "drivers", "irqs", "kernel")
+    __slots__ = ("_next_bar", "_next_slot", "_owners", "clock", "devices", "drivers", "irqs", "kernel")
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.irqs = IrqController(kernel.errors)
         self.clock = CardClock(kernel)
         self.drivers: list[PciDriver] = []
+        self._owners: dict[str, str] = {}
         self.devices: list[PciDevice] = []
         self._next_slot = 0
         self._next_bar = _BAR_START
 
-    def register_driver(self, driver: PciDriver) -> None:
-        """Offer it the cards that nobody drives, now and later (pci_register_driver)."""
+    # -- drivers ---------------------------------------------------------------------------------------------
+
+    def register_driver(self, driver: PciDriver, owner: str | None = None) -> None:
+        """Offer it the cards that nobody drives, now and later (pci_register_driver). EEXIST, EINVAL for its name. A
+        probe that fails leaves that card alone, and is reported.
+        """
+        if not isinstance(driver, PciDriver):
+            raise TypeError(f"register() takes a PciDriver, not {driver!r:.80}")
+        name = driver.name
+        if not name:
+            raise err(errno.EINVAL, f"{type(driver).__name__} has no name")
+        if name in self._owners:
+            raise err(errno.EEXIST, f"PCI driver {name!r} is already registered by {self._owners[name]}")
+        self._owners[name] = owner or name
         self.drivers.append(driver)
-        for pdev in self.devices:
+        for pdev in list(self.devices):
             if pdev.driver is None:
-                self._probe(pdev, (driver,))
+                self._offer(driver, pdev)
+
+    def _offer(self, driver: PciDriver, pdev: PciDevice) -> None:
+        self._contain(driver, "probe", lambda: self._probe(pdev, (driver,)))
+
+    def unregister_driver(self, driver: PciDriver) -> None:
+        """Take it off its cards, which stay in their slots (pci_unregister_driver)."""
+        if driver not in self.drivers:
+            return
+        self.drivers.remove(driver)
+        for pdev in list(self.devices):
+            if pdev.driver is driver:
+                pdev.driver = None
+                self._remove(driver, pdev)
+        del self._owners[driver.name]
+
+    def driver_registrar(self, owner: str) -> tuple[Callable[[PciDriver], None], Callable[[], None]]:
+        """What one plugin registers drivers with, and how to take back what it registered."""
+        mine: list[PciDriver] = []
+
+        def register(driver: PciDriver) -> None:
+            self.register_driver(driver, owner)
+            mine.append(driver)
+
+        def rollback() -> None:
+            for driver in mine:
+                self.unregister_driver(driver)
+            mine.clear()
+
+        return register, rollback
+
+    # -- cards -----------------------------------------------------------------------------------------------
 
     def plug(self, card: PciCard, irq: int | None = None, option: object = None) -> PciDevice:
         """Put a card in the next slot and find it a driver; ``irq`` chooses its line. What the driver's probe raises
@@ -218,8 +347,9 @@ class PciBus:
         card.line = self.irqs.line(number)
         card.clock = self.clock
         card.dma = DmaMemory()
-        card.plugged()
         pdev = PciDevice(self, slot, card, number)
+        card.pme = lambda: self.resume(pdev)
+        card.plugged()
         pdev.option = option
         self._assign(pdev)
         self.devices.append(pdev)
@@ -240,7 +370,7 @@ class PciBus:
         self.devices.remove(pdev)
         driver, pdev.driver = pdev.driver, None
         if driver is not None:
-            self._contain(driver, "remove", lambda: driver.remove(pdev))
+            self._remove(driver, pdev)
 
     def suspend(self, pdev: PciDevice) -> None:
         """To D3: the driver puts the device to sleep, then it loses power."""
@@ -249,6 +379,7 @@ class PciBus:
         driver = pdev.driver
         if driver is not None:
             self._contain(driver, "suspend", lambda: driver.suspend(pdev))
+        pdev.saved = bytes(pdev.config)  # pci_save_state
         pdev.power = PCI_D3HOT
         pdev.card.set_power(PCI_D3HOT)
 
@@ -257,6 +388,7 @@ class PciBus:
         if pdev.card is None or pdev.power == PCI_D0:
             return
         pdev.power = PCI_D0
+        pdev.config[:] = pdev.saved
         pdev.card.set_power(PCI_D0)
         driver = pdev.driver
         if driver is not None:
@@ -265,15 +397,16 @@ class PciBus:
     def _assign(self, pdev: PciDevice) -> None:
         """What a BIOS does: addresses for the BARs, a line for the interrupt pin."""
         for index, bar in enumerate(pdev.bars):
+            size = max(bar.size, 4096)
+            self._next_bar = -(-self._next_bar // size) * size  # a window lies at a multiple of its size
             pack_into("<I", pdev.config, PCI_BASE_ADDRESS_0 + 4 * index, self._next_bar)
-            self._next_bar = (self._next_bar + max(bar.size, 4096)) & 0xFFFF_F000
+            self._next_bar += size
         pdev.config[PCI_INTERRUPT_LINE] = pdev.irq
         pdev.config[PCI_INTERRUPT_PIN] = 1
 
-    def _probe(self, pdev: PciDevice, drivers: list[PciDriver] | tuple[PciDriver, ...]) -> None:
-        ids = (pdev.read_config_word(PCI_VENDOR_ID), pdev.read_config_word(PCI_DEVICE_ID))
+    def _probe(self, pdev: PciDevice, drivers: Iterable[PciDriver]) -> None:
         for driver in drivers:
-            if ids not in driver.id_table:
+            if not any(entry.matches(pdev) for entry in driver.id_table):
                 continue
             try:
                 driver.probe(pdev)
@@ -284,8 +417,12 @@ class PciBus:
             pdev.driver = driver
             return
 
+    def _remove(self, driver: PciDriver, pdev: PciDevice) -> None:
+        self._contain(driver, "remove", lambda: driver.remove(pdev))
+        pdev.drvdata = None
+
     def _contain(self, driver: PciDriver, where: str, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as exc:
-            self.kernel.errors.report(driver.name, where, exc)
+            self.kernel.errors.report(self._owners.get(driver.name, driver.name), where, exc)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pysock.core.device_ops import Driver
+    from pysock.core.pci import PciDriver
 
 
 def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
@@ -29,3 +30,9 @@ def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
     register(BridgeDriver())
     register(TapDriver())
     register(E100Driver())
+
+
+def pysock_register_pci_drivers(register: Callable[[PciDriver], None]) -> None:
+    from pysock.drivers.e100.driver import E100PciDriver
+
+    register(E100PciDriver())

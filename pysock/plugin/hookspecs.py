@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pysock.core.device_ops import Driver
     from pysock.core.net import Net
+    from pysock.core.pci import PciDriver
     from pysock.core.qdisc import QdiscOps
     from pysock.core.sock import NetProtoFamily
 
@@ -58,6 +59,16 @@ def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
 
     Called once for each Kernel, at boot, after the families and before any namespace exists. Linux:
     pci_register_driver() and rtnl_link_register().
+    """
+
+
+@hookspec
+def pysock_register_pci_drivers(register: Callable[[PciDriver], None]) -> None:
+    """Register drivers of simulated PCI cards: `register(PciDriver)`. The slot is the driver's name; several drivers
+    may know a card, and are asked in order of registration.
+
+    Called once for each Kernel, when the first card is plugged in (`kernel.pci`), under the kernel lock. Linux:
+    pci_register_driver().
     """
 
 

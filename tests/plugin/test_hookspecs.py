@@ -21,6 +21,7 @@ def test_the_hooks_are_these() -> None:
         "pysock_net_init",
         "pysock_register_drivers",
         "pysock_register_families",
+        "pysock_register_pci_drivers",
         "pysock_register_qdiscs",
         "pysock_request_family",
     ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pysock.core.device import netif_carrier_off, unregister_netdev
+from pysock.core.device import netif_carrier_off, register_netdev, unregister_netdev
 from pysock.core.eth import ether_setup, is_valid_ether_addr
 from pysock.core.netdev_features import NETIF_F_HW_CSUM, NETIF_F_RXCSUM, NETIF_F_SG
-from pysock.core.netdev_register import alloc_netdev
+from pysock.core.netdev_register import alloc_netdev, dev_alloc_name
 from pysock.core.netdevice import netif_stop_queue
-from pysock.core.pci import PciDevice, PciDriver
+from pysock.core.pci import PciDevice, PciDeviceId, PciDriver
+from pysock.core.softirq import NAPI_POLL_WEIGHT
 from pysock.drivers.e100 import driver_access, driver_watch, regs
-from pysock.drivers.e100.driver_nic import E100Nic
+from pysock.drivers.e100.driver_nic import RX_RING, TX_RING, E100Nic
 from pysock.drivers.e100.driver_ops import E100Ops
 
 TYPE_CHECKING = False
@@ -37,20 +38,24 @@ class E100PciDriver(PciDriver):
 
     __slots__ = ()
     name = "e100"
-    id_table = (
-        (regs.VENDOR_INTEL, regs.DEVICE_82557),
-        (regs.VENDOR_INTEL, regs.DEVICE_82559ER),
-        (regs.VENDOR_INTEL, regs.DEVICE_ICH2),
+    id_table = tuple(
+        PciDeviceId(regs.VENDOR_INTEL, device, class_code=0x0200, class_mask=0xFFFF)
+        for device in (regs.DEVICE_82557, regs.DEVICE_82559ER, regs.DEVICE_ICH2)
     )
 
     def probe(self, pdev: PciDevice) -> None:
-        """Find out what card it is and make a device for it, not registered yet (e100_probe). ENXIO or EAGAIN for a
-        card that is broken.
+        """Find out what card it is and make a device for it (e100_probe). ENXIO or EAGAIN for a card that is broken.
+
+        One that was made as a device has `Parameters`, and its maker registers the device; another one's appears in the
+        first namespace.
         """
+        kernel = pdev.bus.kernel
         option = pdev.option
-        assert isinstance(option, Parameters)
+        if not isinstance(option, Parameters):
+            net = kernel.init_net
+            option = Parameters(net, dev_alloc_name(net, "eth%d"), True, RX_RING[0], TX_RING[0], NAPI_POLL_WEIGHT)
         pdev.enable()
-        dev = alloc_netdev(pdev.bus.kernel, option.name, _setup, option.net)
+        dev = alloc_netdev(kernel, option.name, _setup, option.net)
         nic = E100Nic(pdev, dev, option.rx_ring, option.tx_ring, option.napi, option.weight)
         nic.identify()
         dev.dev_addr = nic.address()
@@ -61,12 +66,16 @@ class E100PciDriver(PciDriver):
         dev.priv = nic
         netif_carrier_off(dev)
         pdev.drvdata = dev
+        if option is not pdev.option:
+            dev.driver = kernel.dev_layer.drivers.get(self.name)
+            register_netdev(dev)
 
     def remove(self, pdev: PciDevice) -> None:
         """The card goes, or is gone: so does the device (e100_remove)."""
         dev, pdev.drvdata = _device(pdev), None
         if dev is not None:
             unregister_netdev(dev)
+            pdev.disable()
 
     def suspend(self, pdev: PciDevice) -> None:
         """Detach the device from the stack, and stop the card (e100_suspend)."""

@@ -43,10 +43,12 @@ class E100Ops(EthDeviceOps):
         netif_carrier_off(dev)
 
     def ndo_uninit(self, dev: NetDevice) -> None:
-        """The device goes, and with it the simulated card."""
+        """The device goes, and with it the simulated card, unless it is only the driver that leaves."""
         nic = self.nic
-        nic.pdev.drvdata = None
-        nic.pdev.bus.unplug(nic.pdev)
+        nic.dma.free(nic.dump)
+        pdev, nic.pdev.drvdata = nic.pdev, None
+        if pdev.driver is not None:
+            pdev.bus.unplug(pdev)
 
     def ndo_start_xmit(self, skb: SkBuff, dev: NetDevice) -> int:
         """Copy the frame to DMA memory and start the command unit (e100_xmit_frame). The packet is kept until the chip

@@ -12,30 +12,16 @@ if TYPE_CHECKING:
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
-    from pysock.core.pci import PciBus
     from pysock.drivers.e100.hw_card import E100Card
 
 
 class E100Driver(Driver):
-    """Makes cards. One for each Kernel; ``bus`` is its PCI bus, made with the first card."""
+    """Makes cards, plugged into the PCI bus of the kernel."""
 
-    __slots__ = ("bus",)
+    __slots__ = ()
     name = "e100"
     device_name = "eth%d"
     options = ("irq", "mac", "napi", "rx_ring", "tx_ring", "weight", "wire")
-
-    def __init__(self) -> None:
-        self.bus: PciBus | None = None
-
-    def pci_bus(self, kernel: Kernel) -> PciBus:
-        """The bus that the cards sit on, with the driver registered."""
-        if self.bus is None:
-            from pysock.core.pci import PciBus
-            from pysock.drivers.e100.driver import E100PciDriver
-
-            self.bus = PciBus(kernel)
-            self.bus.register_driver(E100PciDriver())
-        return self.bus
 
     def create(self, kernel: Kernel, net: Net, name: str | None = None, **options: object) -> NetDevice:
         """Plug a card in, whose device is in ``net``, down.
@@ -43,7 +29,8 @@ class E100Driver(Driver):
         ``wire``: the WirePort that its cable leads to (core/wire.py; default: none is plugged in). ``mac``: the 6 bytes
         in its EEPROM (default: from the kernel's random numbers). ``irq``: its interrupt line (default: one of four in
         turn). ``napi``: poll, or handle everything in the interrupt (False). ``rx_ring``, ``tx_ring``: descriptors.
-        ``weight``: frames a poll may handle. EINVAL for what makes no sense, EEXIST for the name.
+        ``weight``: frames a poll may handle. EINVAL for what makes no sense, EEXIST for the name, ENODEV when no driver
+        on the bus takes the card.
         """
         from pysock.core.eth import eth_random_addr, is_valid_ether_addr
         from pysock.core.netdev_register import dev_alloc_name
@@ -73,12 +60,14 @@ class E100Driver(Driver):
             check_ring("weight", options.get("weight", 64), 1, 64),
         )
         card = E100Card(mac)
-        pdev = self.pci_bus(kernel).plug(card, irq, parameters)
+        bus = kernel.pci
+        pdev = bus.plug(card, irq, parameters)
+        dev = pdev.drvdata
+        if not isinstance(dev, NetDevice):
+            bus.unplug(pdev)
+            raise err(errno.ENODEV, "no driver on the PCI bus takes this card")
         if wire is not None:
             card.plug_wire(wire)
-        dev = pdev.drvdata
-        assert isinstance(dev, NetDevice)
-        dev.driver = self
         return dev
 
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.devices import boot
 from support.e100 import MAC
+from support.pci import LargeCard, Recorder
 
 from pysock.core.contain import ErrorReporter
+from pysock.core.device import dev_open
 from pysock.core.dma import PAGE, BusError, DmaMemory
 from pysock.core.irq import STORM, IrqController
+from pysock.core.netdevice import NETREG_REGISTERED
 from pysock.core.pci import (
     IRQ_LINES,
+    PCI_ANY_ID,
     PCI_BASE_ADDRESS_0,
     PCI_COMMAND,
     PCI_DEVICE_ID,
     PCI_INTERRUPT_LINE,
+    PCI_INTERRUPT_PIN,
     PCI_REVISION_ID,
+    PCI_STATUS,
+    PCI_SUBSYSTEM_VENDOR_ID,
     PCI_VENDOR_ID,
     PciBus,
-    PciDevice,
-    PciDriver,
+    PciDeviceId,
 )
 from pysock.drivers.e100.hw_card import E100Card
 
@@ -182,32 +189,6 @@ def test_allocations_never_overlap_and_all_comes_back(steps: list[tuple[bool, in
 # --- the bus ----------------------------------------------------------------------------------------------------------
 
 
-class Recorder(PciDriver):
-    """Takes what its table says; ``refuses`` is the errno that it refuses with."""
-
-    __slots__ = ("calls", "id_table", "refuses")
-    name = "recorder"
-
-    def __init__(self, refuses: int = 0, ids: tuple[int, int] = (0x8086, 0x1229)) -> None:
-        self.refuses = refuses
-        self.id_table = (ids,)
-        self.calls: list[str] = []
-
-    def probe(self, pdev: PciDevice) -> None:
-        self.calls.append("probe")
-        if self.refuses:
-            raise OSError(self.refuses, "no")
-
-    def remove(self, pdev: PciDevice) -> None:
-        self.calls.append("remove")
-
-    def suspend(self, pdev: PciDevice) -> None:
-        self.calls.append(f"suspend {pdev.bars[0].read8(1):#x}")
-
-    def resume(self, pdev: PciDevice) -> None:
-        self.calls.append(f"resume {pdev.bars[0].read8(1):#x}")
-
-
 def test_life_of_a_card() -> None:
     bus = PciBus(boot())
     driver = Recorder()
@@ -241,16 +222,146 @@ def test_config_space() -> None:
     assert pdev.name == "0000:00:01.0"
 
 
+def test_config_space_as_a_driver_writes_it() -> None:
+    bus = PciBus(boot())
+    pdev = bus.plug(E100Card(MAC))
+    before = bytes(pdev.config)
+    for offset in (0, 0x08, PCI_SUBSYSTEM_VENDOR_ID, PCI_INTERRUPT_PIN - 1):
+        pdev.write_config_dword(offset, 0xFFFF_FFFF)  # identity, and beside the interrupt line its pin
+    assert pdev.read_config_byte(PCI_INTERRUPT_LINE) == 0xFF
+    pdev.write_config_byte(PCI_INTERRUPT_LINE, before[PCI_INTERRUPT_LINE])
+    pdev.write_config_word(0x0C, 0)
+    assert bytes(pdev.config) == before
+    start = pdev.resource_start(0)
+    assert start == pdev.read_config_dword(PCI_BASE_ADDRESS_0) >= 0xE000_0000
+    pdev.write_config_dword(PCI_BASE_ADDRESS_0, 0xFFFF_FFFF)
+    assert pdev.read_config_dword(PCI_BASE_ADDRESS_0) + pdev.bars[0].size == 1 << 32
+    pdev.write_config_dword(PCI_BASE_ADDRESS_0, start)
+    pdev.write_config_dword(PCI_BASE_ADDRESS_0 + 4, 0xFFFF_FFFF)  # no such BAR
+    assert pdev.read_config_dword(PCI_BASE_ADDRESS_0 + 4) == 0
+    pdev.config[PCI_STATUS + 1] = 0x30
+    pdev.write_config_word(PCI_STATUS, 0x2000)
+    assert pdev.read_config_word(PCI_STATUS) == 0x1000  # ones clear
+
+
+def test_windows_do_not_overlap_and_lie_at_multiples_of_their_size() -> None:
+    bus = PciBus(boot())
+    windows = []
+    for card in (E100Card(MAC), LargeCard(), E100Card(MAC), LargeCard()):
+        pdev = bus.plug(card)
+        windows += [(pdev.resource_start(n), bar.size) for n, bar in enumerate(pdev.bars)]
+    assert all(start % size == 0 for start, size in windows)
+    windows.sort()
+    assert all(start + size <= behind for (start, size), (behind, _) in pairwise(windows))
+
+
+def test_power_is_not_what_config_space_depends_on() -> None:
+    bus = PciBus(boot())
+    pdev = bus.plug(E100Card(MAC))
+    pdev.enable()
+    before = bytes(pdev.config)
+    bus.suspend(pdev)
+    pdev.config[:] = bytes(256)  # lost
+    bus.resume(pdev)
+    assert bytes(pdev.config) == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        (PciDeviceId(0x8086, 0x1229), True),
+        (PciDeviceId(0x8086), True),
+        (PciDeviceId(PCI_ANY_ID, 0x1229, 0x8086, 0x000C), True),
+        (PciDeviceId(0x8086, 0x1229, 0x8086, 0x000D), False),
+        (PciDeviceId(PCI_ANY_ID, class_code=0x0200, class_mask=0xFFFF), True),
+        (PciDeviceId(PCI_ANY_ID, class_code=0x0280, class_mask=0xFF00), True),
+        (PciDeviceId(PCI_ANY_ID, class_code=0x0280, class_mask=0xFFFF), False),
+        (PciDeviceId(0x8086, 0x122A), False),
+    ],
+)
+def test_id_tables(entry: PciDeviceId, wanted: bool) -> None:
+    bus = PciBus(boot())
+    driver = Recorder(entry=entry)
+    bus.register_driver(driver)
+    pdev = bus.plug(E100Card(MAC))
+    assert (pdev.driver is driver) is wanted
+
+
 def test_who_gets_a_card() -> None:
     bus = PciBus(boot())
     pdev = bus.plug(E100Card(MAC))
-    stranger, shy, taker, late = Recorder(ids=(1, 2)), Recorder(errno.ENODEV), Recorder(), Recorder()
+    stranger = Recorder(entry=PciDeviceId(1, 2), name="stranger")
+    shy, taker, late = Recorder(errno.ENODEV, name="shy"), Recorder(name="taker"), Recorder(name="late")
     for driver in (stranger, shy, taker, late):
         bus.register_driver(driver)
     assert [driver.calls for driver in (stranger, shy, taker, late)] == [[], ["probe"], ["probe"], []]
     assert pdev.driver is taker
-    bus.drivers[:] = [Recorder(errno.EIO)]
+    for driver in (shy, taker, late):
+        bus.unregister_driver(driver)
+    assert taker.calls == ["probe", "remove"]
+    assert (pdev.driver, bus.devices) == (None, [pdev])  # the card is still there
+    bus.register_driver(Recorder(errno.EIO, name="broken"))  # reported, and no more
     with pytest.raises(OSError) as caught:
         bus.plug(E100Card(MAC))
     assert caught.value.errno == errno.EIO
     assert bus.devices == [pdev]
+    bus.register_driver(late)
+    assert pdev.driver is late
+
+
+def test_names_of_drivers() -> None:
+    bus = PciBus(boot())
+    bus.register_driver(Recorder(), "somebody")
+    for broken, number in ((Recorder(), errno.EEXIST), (Recorder(name=""), errno.EINVAL)):
+        with pytest.raises(OSError) as caught:
+            bus.register_driver(broken)
+        assert caught.value.errno == number
+    with pytest.raises(TypeError, match="PciDriver"):
+        bus.register_driver(Recorder)  # type: ignore[arg-type]  # the class, not an instance
+    assert len(bus.drivers) == 1
+
+
+@pytest.mark.parametrize("method", ["remove", "suspend", "resume"])
+def test_a_driver_that_raises_is_reported(method: str) -> None:
+    kernel = boot()
+    bus = PciBus(kernel)
+    bus.register_driver(Recorder(raises=method), "somebody's plugin")
+    pdev = bus.plug(E100Card(MAC))
+    bus.suspend(pdev)
+    bus.resume(pdev)
+    bus.unplug(pdev)
+    assert bus.devices == []
+    (record,) = kernel.errors.records()
+    assert (record.owner, record.where) == ("somebody's plugin", method)
+
+
+def test_an_e100_that_nobody_asked_for_gets_a_device() -> None:
+    """A card is plugged in while the machine runs; its driver leaves and comes back; the card is pulled out."""
+    kernel = boot()
+    bus = kernel.pci
+    (driver,) = bus.drivers
+    pdev = bus.plug(E100Card(MAC))
+    used = pdev.dma.allocated
+    devices = kernel.init_net.dev_by_name
+    for _ in range(3):
+        dev = devices["eth0"]
+        assert (dev.dev_addr, dev.reg_state) == (MAC, NETREG_REGISTERED)
+        dev_open(dev)
+        bus.unregister_driver(driver)
+        assert "eth0" not in devices
+        assert bus.devices == [pdev]
+        assert pdev.dma.allocated == 0
+        bus.register_driver(driver)
+        assert pdev.dma.allocated == used
+    bus.unplug(pdev)
+    assert "eth0" not in devices
+    assert not kernel.errors.records()
+
+
+def test_without_its_driver_the_card_makes_no_device() -> None:
+    kernel = boot()
+    kernel.pci.unregister_driver(kernel.pci.drivers[0])
+    with pytest.raises(OSError) as caught:
+        kernel.dev_layer.create_device(kernel.init_net, "e100")
+    assert caught.value.errno == errno.ENODEV
+    assert kernel.pci.devices == []

@@ -23,14 +23,12 @@ from pysock.core.device import (
     netif_wake_queue,
     unregister_netdev,
 )
-from pysock.core.kernel import Kernel
 from pysock.core.netdev_events import NETDEV_REGISTER
 from pysock.core.notifier import notifier_from_errno
-from pysock.core.pci import PciDevice
 from pysock.core.wire import ABLE_10HALF, DAMAGE_CRC, WirePort
 from pysock.drivers.e100 import regs
 from pysock.drivers.e100.driver_rx import BUFFER
-from pysock.drivers.e100.kind import E100Driver, card_of
+from pysock.drivers.e100.kind import card_of
 from pysock.uapi.if_ import IFF_ALLMULTI, IFF_PROMISC, IFF_UP
 
 GROUP = b"\x01\0\x5e\x01\x02\x03"
@@ -60,13 +58,7 @@ def test_options_that_make_no_sense(options: dict[str, object]) -> None:
     with pytest.raises(OSError) as caught:
         kernel.dev_layer.create_device(kernel.init_net, "e100", None, **options)
     assert caught.value.errno == errno.EINVAL
-    assert bus_devices(kernel) == []
-
-
-def bus_devices(kernel: Kernel) -> list[PciDevice]:
-    driver = kernel.dev_layer.drivers["e100"]
-    assert isinstance(driver, E100Driver)
-    return [] if driver.bus is None else driver.bus.devices
+    assert kernel.pci.devices == []
 
 
 def test_a_name_that_is_taken_and_a_veto_leave_no_card_behind() -> None:
@@ -79,7 +71,7 @@ def test_a_name_that_is_taken_and_a_veto_leave_no_card_behind() -> None:
     )
     with pytest.raises(PermissionError):
         create(one.kernel.init_net, "e100", "no")
-    assert bus_devices(one.kernel) == [one.pdev]
+    assert one.kernel.pci.devices == [one.pdev]
 
 
 def test_a_card_with_a_broken_eeprom_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +79,7 @@ def test_a_card_with_a_broken_eeprom_is_refused(monkeypatch: pytest.MonkeyPatch)
     kernel = boot()
     with pytest.raises(BlockingIOError):
         kernel.dev_layer.create_device(kernel.init_net, "e100")
-    assert bus_devices(kernel) == []
+    assert kernel.pci.devices == []
 
 
 def test_model_and_driver_do_not_know_each_other() -> None:
