@@ -88,21 +88,26 @@ def eeprom_address_bits(csr: PciBar) -> int:
     return width + 1
 
 
-def eeprom_read(csr: PciBar, width: int, address: int) -> int:
-    """One word."""
-    csr.write8(EEPROM_CTRL, EECS)
+def eeprom_read(csr: PciBar, width: int, address: int, count: int = 1) -> list[int]:
+    """``count`` words: most parts go on with the next one for as long as they are clocked."""
+    write, read = csr.write8, csr.read8
+    write(EEPROM_CTRL, EECS)
     _send(csr, 0b110 << width | address, 3 + width)
-    word = 0
-    for _ in range(16):
-        word = word << 1 | (1 if _send(csr, 0, 1) else 0)
-    csr.write8(EEPROM_CTRL, 0)
-    return word
+    bits = 0
+    for _ in range(16 * count):
+        write(EEPROM_CTRL, EECS)
+        write(EEPROM_CTRL, EECS | EESK)
+        bits = bits << 1 | (1 if read(EEPROM_CTRL) & EEDO else 0)
+    write(EEPROM_CTRL, 0)
+    return [bits >> 16 * at & 0xFFFF for at in range(count - 1, -1, -1)]
 
 
 def eeprom_load(csr: PciBar) -> list[int]:
     """All words (e100_eeprom_load). EAGAIN, as in Linux, when their sum is wrong."""
     width = eeprom_address_bits(csr)
-    words = [eeprom_read(csr, width, address) for address in range(1 << width)]
+    words = eeprom_read(csr, width, 0, 1 << width)
+    if sum(words) & 0xFFFF != regs.EEPROM_SUM:  # wrong, or a part that reads only one
+        words = [eeprom_read(csr, width, address)[0] for address in range(1 << width)]
     if sum(words) & 0xFFFF != regs.EEPROM_SUM:
         raise err(errno.EAGAIN, "e100: the EEPROM's checksum is wrong")
     return words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pysock.core.pci import PciBar
 from pysock.drivers.e100 import regs
-from pysock.drivers.e100.regs import CUC_RESUME, SCB_ACK, SCB_COMMAND, SCB_MASK, SCB_POINTER, SCB_STATUS
+from pysock.drivers.e100.regs import CUC_RESUME, EEPROM_CTRL, SCB_ACK, SCB_COMMAND, SCB_MASK, SCB_POINTER, SCB_STATUS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Csr(PciBar):
             return card.ack
         if offset == SCB_COMMAND:
             return card.command
+        if offset == EEPROM_CTRL:
+            return card.eeprom.pins
         if offset == SCB_STATUS:
             return card.cu.state | card.ru.state
         return self._dword(offset & ~3) >> 8 * (offset & 3) & 0xFF
@@ -51,8 +53,8 @@ class Csr(PciBar):
             return card.cu.state | card.ru.state | card.ack << 8 | card.command << 16 | card.mask << 24
         if offset == regs.MDI_CTRL:
             return card.mdi
-        if offset == regs.EEPROM_CTRL & ~3:
-            return card.eeprom.read_pins() << 16
+        if offset == EEPROM_CTRL & ~3:
+            return card.eeprom.pins << 16
         if offset == regs.FLOW_THRESHOLD & ~3:
             paused = regs.FC_PAUSED if card.cu.paused else 0
             return self._latches[regs.FLOW_THRESHOLD] << 8 | paused << 16
@@ -81,7 +83,7 @@ class Csr(PciBar):
             card.set_mask(value)
         elif offset == SCB_ACK:
             card.acknowledge(value)
-        elif offset == regs.EEPROM_CTRL:
+        elif offset == EEPROM_CTRL:
             card.eeprom.set_pins(value)
         elif offset == regs.FLOW_CONTROL:
             card.flow_command(value)

@@ -1,7 +1,8 @@
 """A 93C46 serial EEPROM: 64 words of 16 bits behind four wires.
 
 A command is a start bit, two bits of opcode and six of address, clocked in on EEDI at rising edges of EESK while EECS
-is up; a read is clocked out on EEDO after a zero bit, by which drivers find out how many address bits the part has.
+is up; a read is clocked out on EEDO after a zero bit, by which drivers find out how many address bits the part has. Who
+goes on clocking gets the next words, too, after the last one the first.
 Writes and erasures need the write-enable command first. A write takes no time.
 """
 
@@ -11,6 +12,7 @@ from pysock.drivers.e100.regs import EECS, EEDI, EEDO, EEPROM_CONTROLLER, EEPROM
 
 ADDRESS_BITS = 6
 _COMMAND_BITS = 3 + ADDRESS_BITS
+_INPUTS = EESK | EECS | EEDI
 
 
 def image(mac: bytes) -> list[int]:
@@ -29,50 +31,49 @@ def image(mac: bytes) -> list[int]:
 
 
 class Eeprom:
-    """The part. ``words`` is its content."""
+    """The part. ``words`` is its content, ``pins`` the control register: what the driver set, and EEDO."""
 
-    __slots__ = ("_bits", "_clocked", "_out", "_pins", "_writable", "words")
+    __slots__ = ("_at", "_bits", "_clocked", "_out", "_writable", "pins", "words")
 
     def __init__(self, words: list[int]) -> None:
         self.words = words
-        self._pins = EEDO
+        self.pins = EEDO
         self._bits = 0  # what was shifted in since the start bit, start bit included
         self._clocked = 0  # how many
-        self._out: list[int] = []  # what is still to be shifted out
+        self._out = ""  # what a read shifts out, as binary digits, again and again
+        self._at = 0  # the next of them
         self._writable = False
 
-    def read_pins(self) -> int:
-        """The control register: what the driver set, and EEDO."""
-        return self._pins
-
     def set_pins(self, value: int) -> None:
-        before, value = self._pins, value & (EESK | EECS | EEDI)
-        self._pins = value | before & EEDO
-        if not value & EECS:
+        before = self.pins
+        pins = value & _INPUTS | before & EEDO
+        if self._out and pins & EECS:  # a read goes on
+            if pins & EESK and not before & EESK:
+                at = self._at
+                pins = pins | EEDO if self._out[at] == "1" else pins & ~EEDO
+                self._at = at + 1 if at + 1 < len(self._out) else 0
+            self.pins = pins
+            return
+        self.pins = pins
+        if not pins & EECS:
             if before & EECS:
                 self._deselected()
-            self._bits = self._clocked = 0
-            self._out = []
-            self._pins |= EEDO  # pulled up
-        elif value & EESK and not before & EESK:
-            self._clock(1 if value & EEDI else 0)
+            self._bits = self._clocked = self._at = 0
+            self._out = ""
+            self.pins |= EEDO  # pulled up
+        elif pins & EESK and not before & EESK:
+            self._clock(1 if pins & EEDI else 0)
 
     def _clock(self, bit: int) -> None:
-        if self._out:
-            self._drive(self._out.pop(0))
-            return
         if not self._clocked and not bit:
             return  # waits for the start bit
         if self._clocked < _COMMAND_BITS + 16:
             self._bits = self._bits << 1 | bit
             self._clocked += 1
         if self._clocked == _COMMAND_BITS and self._bits >> ADDRESS_BITS == 0b110:
-            word = self.words[self._bits & (EEPROM_WORDS - 1)]
-            self._drive(0)
-            self._out = [word >> shift & 1 for shift in range(15, -1, -1)]
-
-    def _drive(self, bit: int) -> None:
-        self._pins = self._pins & ~EEDO | (EEDO if bit else 0)
+            first = self._bits & (EEPROM_WORDS - 1)
+            self.pins &= ~EEDO
+            self._out = "".join(f"{word:016b}" for word in (*self.words[first:], *self.words[:first]))
 
     def _deselected(self) -> None:
         """The falling edge of EECS starts what was asked for, other than a read."""

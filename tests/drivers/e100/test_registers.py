@@ -124,6 +124,24 @@ def test_eeprom(bench: Bench) -> None:
     assert sum(words) & 0xFFFF == regs.EEPROM_SUM
 
 
+@pytest.mark.parametrize("first", [0, 1, 63])
+def test_eeprom_reads_on(bench: Bench, first: int) -> None:
+    words = image(MAC)
+    assert access.eeprom_read(bench.csr, 6, first, 70) == [words[(first + n) % 64] for n in range(70)]
+
+
+def test_an_eeprom_that_reads_one_word_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Eeprom._clock
+
+    def clock_one_word(self: Eeprom, bit: int) -> None:
+        clock(self, bit)
+        self._out = self._out[:16] + "1" * (4096 if self._out else 0)
+
+    monkeypatch.setattr(Eeprom, "_clock", clock_one_word)
+    assert access.eeprom_read(bench.csr, 6, 0, 2)[1] == 0xFFFF
+    assert access.eeprom_load(bench.csr) == image(MAC)
+
+
 def test_eeprom_write_and_a_wrong_checksum(bench: Bench) -> None:
     access.eeprom_write(bench.csr, 20, 0xBEEF)
     assert bench.card.eeprom.words[20] == 0xBEEF
