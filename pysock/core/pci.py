@@ -38,12 +38,20 @@ PCI_CLASS_DEVICE = 0x0A
 PCI_BASE_ADDRESS_0 = 0x10
 PCI_SUBSYSTEM_VENDOR_ID = 0x2C
 PCI_SUBSYSTEM_ID = 0x2E
+PCI_CAPABILITY_LIST = 0x34
 PCI_INTERRUPT_LINE = 0x3C
 PCI_INTERRUPT_PIN = 0x3D
 
 PCI_COMMAND_MEMORY = 0x2
 PCI_COMMAND_MASTER = 0x4
+PCI_STATUS_CAP_LIST = 0x0010
 PCI_STATUS_REC_MASTER_ABORT = 0x2000
+
+# The power management capability: its id, and in its control register, 4 bytes on, PME# enabled and asserted.
+PCI_CAP_ID_PM = 1
+PCI_PM_CTRL = 4
+PCI_PM_CTRL_PME_ENABLE = 0x0100
+PCI_PM_CTRL_PME_STATUS = 0x8000
 
 PCI_D0 = 0
 PCI_D3HOT = 3
@@ -56,6 +64,7 @@ IRQ_LINES = (9, 10, 11, 5)
 _BAR_START = 0xE000_0000
 _BAR_END = PCI_BASE_ADDRESS_0 + 24
 _HEADER_END = 0x40
+_CLEARABLE = 0xF9  # the errors in the upper byte of the status register
 #: What a driver may write in the header, besides status and BARs: command, cache line size, latency, interrupt line.
 _WRITABLE = (0x04, 0x05, 0x0C, 0x0D, PCI_INTERRUPT_LINE)
 
@@ -189,8 +198,8 @@ class PciDevice:
         """Identity can't be written; ones clear bits of the status register; a BAR keeps what is above its size."""
         config = self.config
         for at, byte in enumerate(data, offset):
-            if PCI_STATUS <= at < PCI_STATUS + 2:
-                config[at] &= ~byte
+            if at == PCI_STATUS + 1:
+                config[at] &= ~(byte & _CLEARABLE)
             elif PCI_BASE_ADDRESS_0 <= at < _BAR_END:
                 bar, place = divmod(at - PCI_BASE_ADDRESS_0, 4)
                 size = self.bars[bar].size if bar < len(self.bars) else 0
@@ -206,6 +215,22 @@ class PciDevice:
         """Decode memory and master the bus (pci_enable_device, pci_set_master)."""
         command = self.read_config_word(PCI_COMMAND)
         self.write_config_word(PCI_COMMAND, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
+
+    def find_capability(self, id: int) -> int:
+        """Where a capability is in config space; 0 when the card does not have it (pci_find_capability)."""
+        at = self.config[PCI_CAPABILITY_LIST] if self.read_config_word(PCI_STATUS) & PCI_STATUS_CAP_LIST else 0
+        for _ in range(48):  # as many as there is room for: a list may go round
+            if at < _HEADER_END or self.config[at] == id:
+                break
+            at = self.config[at + 1]
+        return at if at >= _HEADER_END and self.config[at] == id else 0
+
+    def enable_wake(self, enable: bool) -> bool:
+        """Let the card ask for power while it has none (pci_enable_wake); whether it can."""
+        at = self.find_capability(PCI_CAP_ID_PM)
+        if at:
+            self.write_config_word(at + PCI_PM_CTRL, PCI_PM_CTRL_PME_ENABLE if enable else 0)
+        return at != 0
 
     def disable(self) -> None:
         """No more DMA from the card (pci_disable_device)."""
@@ -348,7 +373,8 @@ class PciBus:
         card.clock = self.clock
         card.dma = DmaMemory()
         pdev = PciDevice(self, slot, card, number)
-        card.pme = lambda: self.resume(pdev)
+        woken = Timer(lambda: self.resume(pdev))
+        card.pme = lambda: self.clock.start(woken, 0)
         card.plugged()
         pdev.option = option
         self._assign(pdev)

@@ -10,6 +10,7 @@ from pysock.core.netdevice import netif_stop_queue
 from pysock.core.pci import PciDevice, PciDeviceId, PciDriver
 from pysock.core.softirq import NAPI_POLL_WEIGHT
 from pysock.drivers.e100 import driver_access, driver_watch, regs
+from pysock.drivers.e100.driver_ethtool import E100Ethtool
 from pysock.drivers.e100.driver_nic import RX_RING, TX_RING, E100Nic
 from pysock.drivers.e100.driver_ops import E100Ops
 
@@ -63,6 +64,7 @@ class E100PciDriver(PciDriver):
             driver_access.disable_irq(nic.csr)
             dev.dev_addr = bytes(6)  # ndo_validate_addr refuses to open it
         dev.netdev_ops = E100Ops(nic)
+        dev.ethtool_ops = E100Ethtool(nic)
         dev.priv = nic
         netif_carrier_off(dev)
         pdev.drvdata = dev
@@ -91,6 +93,7 @@ class E100PciDriver(PciDriver):
                 dev.kernel.timers.del_timer(dev.watchdog)
             nic.down()
             driver_watch.disarm(nic)
+        pdev.enable_wake(nic.wake)
 
     def resume(self, pdev: PciDevice) -> None:
         """Start it as it was (e100_resume)."""
@@ -98,6 +101,7 @@ class E100PciDriver(PciDriver):
         if dev is None:
             return
         nic = nic_of(dev)
+        pdev.enable_wake(False)
         nic.suspended = False
         dev.present = True
         if dev.running:

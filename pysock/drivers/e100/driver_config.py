@@ -28,6 +28,8 @@ def configure_block(nic: E100Nic) -> bytes:
     block[17] = 0x40  # quanta of the pauses that we ask for, high byte
     block[18] = 0xFA if late else 0xF2  # pad; from the 82558 on long frames, for a VLAN tag
     block[19] = 0xB8 if late and nic.pause else 0x84  # the PHY knows the duplex; pause frames as it negotiated
+    if late and not nic.wake:
+        block[19] |= 0x02  # magic packets are nothing special
     block[20] = 0x3F
     block[21] = 0x05
     if promiscuous(dev):

@@ -19,6 +19,7 @@ from pysock.drivers.e100 import driver_access as hw
 from pysock.drivers.e100 import driver_config, driver_irq, driver_watch, regs
 from pysock.drivers.e100.driver_rx import RxRing
 from pysock.drivers.e100.driver_tx import RESERVE, TxRing
+from pysock.uapi.ethtool import NETIF_MSG_DRV, NETIF_MSG_LINK, NETIF_MSG_PROBE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
     from pysock.core.softirq import NapiStruct
 
-#: Sizes of the rings as Linux has them: default, least, most.
+#: Sizes of the rings: default (Linux's), least, most.
 RX_RING = (256, 16, 1024)
 TX_RING = (128, 8, 1024)
 _THRESHOLD = 0x20  # 256 bytes in the FIFO before a transmission starts; raised after underruns
@@ -43,8 +44,9 @@ class E100Nic:
 
     __slots__ = (
         "broken", "csr", "dev", "dirty", "dma", "dump", "eeprom", "full", "gro_receive", "hard", "interrupts", "irqs",
-        "kernel", "listening", "napi", "pause", "pdev", "phy", "quiet", "receive", "reset_timer", "resets", "revision",
-        "rx", "rx_count", "speed", "suspended", "threshold", "tx", "tx_count", "watch", "watched", "watching",
+        "kernel", "listening", "msg_enable", "napi", "pause", "pdev", "phy", "quiet", "receive", "reset_timer",
+        "resets", "revision", "rx", "rx_count", "speed", "suspended", "threshold", "tx", "tx_count", "wake", "watch",
+        "watched", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +79,8 @@ class E100Nic:
         self.interrupts = self.resets = 0
         self.dirty = False  # the chip must still be told of a change
         self.suspended = self.broken = False
+        self.wake = False  # by a magic packet, while suspended
+        self.msg_enable = NETIF_MSG_DRV | NETIF_MSG_PROBE | NETIF_MSG_LINK
         self.watching = False
         self.watched = (0, 0)
         self.watch = Timer(lambda: driver_watch.watchdog(self))
@@ -162,14 +166,21 @@ class E100Nic:
         self.dirty = not done
         return done
 
+    def command(self, opcode: int, data: bytes) -> bool:
+        """Send one command. False when there is no room, or nobody to send it to."""
+        tx = self.tx
+        if tx is None:
+            return False
+        self.irqs.local_irq_save()
+        try:
+            return tx.command(opcode, data)
+        finally:
+            self.irqs.local_irq_restore()
+
     def tell_address(self, address: bytes) -> None:
         """Receive what is sent to ``address`` from now on."""
-        if self.tx is not None:
-            self.irqs.local_irq_save()
-            try:
-                self.dirty = not self.tx.command(regs.OP_IAS, address) or self.dirty
-            finally:
-                self.irqs.local_irq_restore()
+        if self.tx is not None and not self.command(regs.OP_IAS, address):
+            self.dirty = True
 
     # -- what the chip tells -------------------------------------------------------------------------------
 

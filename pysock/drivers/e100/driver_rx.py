@@ -150,6 +150,12 @@ class RxRing:
             self.restarts += 1
             exec_cmd(self._csr, RUC_START, ats[before + 1 if before + 1 < self.count else 0])
 
+    def peek(self) -> bytes | None:
+        """The frame in the next descriptor, left there; None if there is none."""
+        at = self._at[self.to_clean]
+        size = _load_count(self._mem, at + 12)[0] & RFD_COUNT
+        return bytes(self._mem[at + RFD_SIZE : at + RFD_SIZE + size]) if self.waiting() else None
+
     def waiting(self, ahead: int = 0) -> bool:
         """Whether there is a frame that nobody has looked at, behind ``ahead`` others."""
         n = self.to_clean + ahead

@@ -18,12 +18,18 @@ from struct import pack, pack_into
 
 from pysock.core.dma import BusError
 from pysock.core.pci import (
+    PCI_CAP_ID_PM,
+    PCI_CAPABILITY_LIST,
     PCI_CLASS_DEVICE,
     PCI_COMMAND,
     PCI_COMMAND_MASTER,
     PCI_D0,
+    PCI_PM_CTRL,
+    PCI_PM_CTRL_PME_ENABLE,
+    PCI_PM_CTRL_PME_STATUS,
     PCI_REVISION_ID,
     PCI_STATUS,
+    PCI_STATUS_CAP_LIST,
     PCI_STATUS_REC_MASTER_ABORT,
     PCI_SUBSYSTEM_VENDOR_ID,
     PCI_VENDOR_ID,
@@ -46,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _UNPROGRAMMED = b"\xff" * 6
+_MAGIC = b"\xff" * 6
+_PM = 0xDC  # the power management capability
 #: By the value of the mask register, which bits of the interrupt byte pull the line.
 _LISTENED = tuple(
     0 if mask & regs.MASK_ALL else 0xFF & ~(mask & 0xF0) & ~(mask >> 2 & regs.ACK_FCP) for mask in range(256)
@@ -66,6 +74,10 @@ class E100Card(PciCard, WireClient):
         self.pci_config[PCI_REVISION_ID] = revision
         pack_into("<H", self.pci_config, PCI_CLASS_DEVICE, 0x0200)
         pack_into("<HH", self.pci_config, PCI_SUBSYSTEM_VENDOR_ID, regs.VENDOR_INTEL, 0x000C)
+        self.pci_config[PCI_STATUS] |= PCI_STATUS_CAP_LIST
+        self.pci_config[PCI_CAPABILITY_LIST] = _PM
+        self.pci_config[_PM] = PCI_CAP_ID_PM
+        pack_into("<H", self.pci_config, _PM + 2, 0xFE22)  # PME# from every state
         self.faults = Faults()
         self.eeprom = Eeprom(image(mac))
         self.config = Config()
@@ -102,7 +114,11 @@ class E100Card(PciCard, WireClient):
             self.phy.reset()
         elif self.powered:
             self._power_off()
-            self.port.advertise(0)
+            if not self._wakes():  # else the PHY goes on
+                self.port.advertise(0)
+
+    def _wakes(self) -> bool:
+        return self.pci_config[_PM + PCI_PM_CTRL + 1] & PCI_PM_CTRL_PME_ENABLE >> 8 != 0
 
     def _power_off(self) -> None:
         self.reset(software=True)
@@ -247,6 +263,12 @@ class E100Card(PciCard, WireClient):
     def receive(self, frame: bytes, damage: int) -> None:
         if self.powered:
             self.ru.receive(frame, damage)
+        elif not damage and self._wakes():
+            # Asleep, all that it looks for is a magic packet, with the address in the EEPROM.
+            mac = b"".join(word.to_bytes(2, "little") for word in self.eeprom.words[:3])
+            if _MAGIC + mac * 16 in frame and (frame[:6] == mac or frame[0] & 1):
+                self.pci_config[_PM + PCI_PM_CTRL + 1] |= PCI_PM_CTRL_PME_STATUS >> 8
+                self.pme()
 
     def transmit_done(self) -> None:
         self.cu.transmit_done()

@@ -17,14 +17,17 @@ _POWER_UP = regs.BMCR_ANENABLE | regs.BMCR_SPEED100
 
 
 class Phy:
-    """Between the MAC and the wire port ``port``. ``link``, ``fast`` and ``full`` are what the MAC sees."""
+    """Between the MAC and the wire port ``port``. ``link``, ``fast`` and ``full`` are what the MAC sees; what it
+    sends while ``looped`` comes back to it.
+    """
 
-    __slots__ = ("_anar", "_bmcr", "_link_latch", "fast", "full", "link", "partner", "pause", "port")
+    __slots__ = ("_anar", "_bmcr", "_link_latch", "fast", "full", "link", "looped", "partner", "pause", "port")
 
     def __init__(self, port: WirePort) -> None:
         self.port = port
         self.link = False
         self.fast = self.full = self.pause = False
+        self.looped = False
         self.partner = 0
         self._bmcr = _POWER_UP
         self._anar = _SELECTOR | ABLE_ALL
@@ -38,6 +41,7 @@ class Phy:
     def update(self) -> bool:
         """Look at the wire again; whether link, speed or duplex changed."""
         before = (self.link, self.fast, self.full, self.pause)
+        self.looped = self._bmcr & regs.BMCR_LOOPBACK != 0
         deaf = self._bmcr & (regs.BMCR_PDOWN | regs.BMCR_ISOLATE)
         self.port.advertise(0 if deaf else self._offered())
         self.partner = self.port.partner()

@@ -21,12 +21,16 @@ from pysock.core.pci import (
     IRQ_LINES,
     PCI_ANY_ID,
     PCI_BASE_ADDRESS_0,
+    PCI_CAP_ID_PM,
     PCI_COMMAND,
     PCI_DEVICE_ID,
     PCI_INTERRUPT_LINE,
     PCI_INTERRUPT_PIN,
+    PCI_PM_CTRL,
+    PCI_PM_CTRL_PME_ENABLE,
     PCI_REVISION_ID,
     PCI_STATUS,
+    PCI_STATUS_CAP_LIST,
     PCI_SUBSYSTEM_VENDOR_ID,
     PCI_VENDOR_ID,
     PciBus,
@@ -241,7 +245,7 @@ def test_config_space_as_a_driver_writes_it() -> None:
     assert pdev.read_config_dword(PCI_BASE_ADDRESS_0 + 4) == 0
     pdev.config[PCI_STATUS + 1] = 0x30
     pdev.write_config_word(PCI_STATUS, 0x2000)
-    assert pdev.read_config_word(PCI_STATUS) == 0x1000  # ones clear
+    assert pdev.read_config_word(PCI_STATUS) == 0x1000 | PCI_STATUS_CAP_LIST  # ones clear
 
 
 def test_windows_do_not_overlap_and_lie_at_multiples_of_their_size() -> None:
@@ -253,6 +257,21 @@ def test_windows_do_not_overlap_and_lie_at_multiples_of_their_size() -> None:
     assert all(start % size == 0 for start, size in windows)
     windows.sort()
     assert all(start + size <= behind for (start, size), (behind, _) in pairwise(windows))
+
+
+def test_capabilities() -> None:
+    bus = PciBus(boot())
+    pdev = bus.plug(E100Card(MAC))
+    at = pdev.find_capability(PCI_CAP_ID_PM)
+    assert pdev.read_config_byte(at) == PCI_CAP_ID_PM
+    assert pdev.find_capability(5) == 0
+    pdev.config[at + 1] = at  # a list that goes round
+    assert pdev.find_capability(5) == 0
+    assert pdev.enable_wake(True)
+    assert pdev.read_config_word(at + PCI_PM_CTRL) == PCI_PM_CTRL_PME_ENABLE
+    pdev.enable_wake(False)
+    assert pdev.read_config_word(at + PCI_PM_CTRL) == 0
+    assert not bus.plug(LargeCard()).enable_wake(True)
 
 
 def test_power_is_not_what_config_space_depends_on() -> None:

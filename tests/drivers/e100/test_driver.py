@@ -334,6 +334,39 @@ def test_suspend_while_down() -> None:
     assert one.heard(to())
 
 
+def magic(address: bytes = MAC, to: bytes = b"\xff" * 6) -> bytes:
+    return to + OTHER + b"\x08\x42" + b"\xff" * 6 + address * 16
+
+
+def test_wake_on_lan() -> None:
+    one = Single()
+    one.nic.wake = True
+    bus = one.pdev.bus
+
+    def awake(frame: bytes, damage: int = 0) -> bool:
+        one.kernel.enter()
+        bus.suspend(one.pdev)
+        one.kernel.leave()
+        one.arrive(frame, damage)
+        one.kernel.sleep(1_000_000)
+        return one.dev.present
+
+    assert awake(magic())
+    assert one.heard(to())
+    assert awake(magic(to=MAC))
+    for other in (to(), magic(OTHER), magic(to=OTHER), magic()[:-1]):
+        assert not awake(other)
+    assert not awake(magic(), DAMAGE_CRC)
+    bus.resume(one.pdev)
+    assert one.heard(to())
+    one.nic.wake = False
+    assert not awake(magic())
+    assert one.cable.b.partner() == 0  # and the PHY is off, too
+    bus.resume(one.pdev)
+    assert one.dev.carrier
+    assert not one.kernel.errors.records()
+
+
 @pytest.mark.parametrize("how", ["unregister", "unplug"])
 def test_removal_with_frames_in_flight(how: str) -> None:
     one = Single(timed=True, tx_ring=16)
