@@ -43,11 +43,16 @@ class TapDriver(Driver):
             raise err(errno.EINVAL, "a TAP connects to real time: boot the kernel with clock='real'")
         from pysock.core.device import alloc_netdev
         from pysock.drivers.tap.device import Settings, TapOps, setup
-        from pysock.drivers.tap.service import Service
 
-        if self._service is None:
-            self._service = Service(kernel)
-        ops = TapOps(Settings(options), self._service)
+        ops = TapOps(Settings(options), self.service(kernel))
         dev = alloc_netdev(kernel, name or ops.settings.tap or self.device_name, lambda dev: setup(dev, ops), net)
         dev.driver = self
         return dev
+
+    def service(self, kernel: Kernel) -> Service:
+        """The thread that waits for the real devices of ``kernel``."""
+        if self._service is None:
+            from pysock.drivers.tap.service import Service
+
+            self._service = Service(kernel)
+        return self._service
