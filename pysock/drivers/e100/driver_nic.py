@@ -117,7 +117,7 @@ class E100Nic:
             if not ready:
                 raise err(errno.EIO, "e100: the chip takes no commands")
             self.irqs.request_irq(self.pdev.irq, partial(driver_irq.interrupt, self), self, self.dev.owner)
-        except OSError:
+        except BaseException:
             self.down()
             raise
         driver_irq.start(self)

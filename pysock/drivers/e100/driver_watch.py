@@ -1,14 +1,15 @@
 """The driver's watchdog: finds out what the card would never tell. e100.c: e100_watchdog, e100_tx_timeout_task.
 
 Every PERIOD while there is traffic, and once more: a lost interrupt is made up for by one that the driver asks the chip
-for; a command unit that got nowhere, or a receive unit that died, costs a reset. An idle device has no timer, so that
-virtual time can come to rest.
+for; a command unit that got nowhere, a receive unit that died, or frames that nobody fetches cost a reset. An idle
+device has no timer, so that virtual time can come to rest.
 """
 
 from __future__ import annotations
 
 from pysock.core.device import netif_carrier_off
 from pysock.core.netdevice import netif_wake_queue
+from pysock.drivers.e100 import driver_irq
 from pysock.drivers.e100.regs import MASK_SI, RU_READY, RUS_MASK, SCB_ACK, SCB_MASK, SCB_STATUS
 
 TYPE_CHECKING = False
@@ -36,19 +37,22 @@ def watchdog(nic: E100Nic) -> None:
     csr = nic.csr
     waiting = tx.avail < tx.count
     before, nic.watched = nic.watched, (tx.done, nic.dev.stats.rx_packets)
+    idle = nic.watched == before
     status = csr.read8(SCB_STATUS)
     if status == 0xFF:
         return  # the card is out of its slot
     deaf = status & RUS_MASK != RU_READY and not rx.waiting()
-    if deaf or (waiting and tx.done == before[0] and not tx.finished()):
+    if deaf or (waiting and tx.done == before[0] and not tx.finished()) or (idle and rx.waiting()):
         reset(nic)
         return
+    if not nic.listening and nic.napi is not None and not nic.napi.scheduled:
+        driver_irq.start(nic)  # a poll failed half way
     pending = csr.read8(SCB_ACK) & nic.listening
     if pending or tx.finished():
         csr.write8(SCB_MASK, csr.read8(SCB_MASK) | MASK_SI)
     nic.harvest()
     nic.check_link()
-    if waiting or pending or nic.watched != before:
+    if waiting or pending or not idle or rx.waiting():
         arm(nic)
 
 
