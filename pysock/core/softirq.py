@@ -181,11 +181,11 @@ class SoftnetData:
             elif self.pending == NET_RX_SOFTIRQ and len(self.poll_list) == 1 and not self.input_pkt_queue:
                 # The same with NAPI: one device.
                 self.pending = 0
-                self._poll_one()
-                if self.poll_list or self.input_pkt_queue:
-                    self.pending |= NET_RX_SOFTIRQ
+                spent = self._poll_one()
+                if self.poll_list or self.input_pkt_queue or spent >= self.budget:
+                    self._net_rx_action(spent)
                 if self.pending:
-                    self._run_rounds(MAX_RESTART)
+                    self._run_rounds(MAX_RESTART - 1)
             else:
                 self._run_rounds(MAX_RESTART)
         finally:
@@ -226,21 +226,22 @@ class SoftnetData:
         self.processed += done
         return done
 
-    def _net_rx_action(self) -> None:
-        """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64."""
-        budget = self.budget
+    def _net_rx_action(self, spent: int = 0) -> None:
+        """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64. ``spent`` of the
+        budget is gone already.
+        """
+        budget = self.budget - spent
         queue = self.input_pkt_queue
-        while self.poll_list or queue:
+        while budget > 0 and (self.poll_list or queue):
             if queue:
                 squeezed = self.time_squeeze
                 budget -= self._process_backlog(NAPI_POLL_WEIGHT)
                 self.time_squeeze = squeezed  # a turn that ended is no squeeze: the budget decides
             if self.poll_list:
                 budget -= self._poll_one()
-            if budget <= 0:
-                self.time_squeeze += 1
-                self.pending |= NET_RX_SOFTIRQ
-                return
+        if budget <= 0:
+            self.time_squeeze += 1
+            self.pending |= NET_RX_SOFTIRQ
 
     def _poll_one(self) -> int:
         napi = self.poll_list.popleft()
