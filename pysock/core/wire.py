@@ -8,7 +8,7 @@ right; what went wrong on the way comes with the frame as DAMAGE_* bits.
 
 Time: a medium made with ``kernel=None`` is immediate: a frame is at the other end before `transmit` returns. With a
 kernel it takes the time of its bits (preamble, FCS and gap included), plus the delay, on the kernel's clock. Everything
-runs under the kernel lock. Collisions are not simulated: both directions are separate, also at half duplex.
+runs under the kernel lock. Both directions are separate; at a hub, and only there, they are one (wire_csma.py).
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class WirePort:
     def transmit(self, frame: bytes) -> bool:
         """Send one frame. True: it is out. False: `WireClient.transmit_done` will say so; one at a time."""
         return True
+
+    def outcome(self) -> tuple[int, bool, bool]:
+        """How the last frame fared: its collisions, whether it had to wait for others, whether it was given up."""
+        return 0, False, False
 
 
 class Lane:

@@ -27,9 +27,9 @@ ETH_P_TEST = 0x88B5  # IEEE 802 local experimental
 
 def boot(**options: object) -> Kernel:
     """A kernel with the built-in drivers and queueing disciplines only; what it reports is in `kernel.log_lines`."""
+    options.setdefault("seed", 1)
     return Kernel.boot(
         clock="virtual",
-        seed=1,
         entry_points=False,
         blocked=["pysock.families.inet.plugin", "pysock.families.unix.plugin"],
         log=lambda text: None,

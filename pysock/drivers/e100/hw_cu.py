@@ -154,23 +154,29 @@ class CommandUnit:
             card.ru.receive(frame, damage)
         elif not card.phy.link:
             card.stats.add("tx_lost_carrier")
-        else:
+        elif damage or card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
             card.stats.counts[TX_GOOD] += 1
-            if not damage and not card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
-                self.busy = self.waiting = True
-                self._status = status
-                return False
+        else:
+            self.busy = self.waiting = True
+            self._status = status
+            return False
         self._finish(status)
         return True
 
     def transmit_done(self) -> None:
-        """The wire took the frame."""
+        """The wire took the frame, or it was given up."""
         self.busy = False
-        self._card.send_pending_pause()
+        card = self._card
+        collisions, deferred, aborted = card.port.outcome()
+        card.send_pending_pause()
         if self.waiting:
             self.waiting = False
+            if not aborted:
+                card.stats.counts[TX_GOOD] += 1
+            if collisions or deferred:
+                card.stats.shared_wire(collisions, deferred, aborted)
             try:
-                self._finish(self._status)
+                self._finish(0 if aborted else self._status)
             except (BusError, StructError):
                 self._abort()
         self.run()

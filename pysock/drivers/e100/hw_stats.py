@@ -34,6 +34,16 @@ class Statistics:
     def add(self, name: str) -> None:
         self.counts[_INDEX[name]] += 1
 
+    def shared_wire(self, collisions: int, deferred: bool, aborted: bool) -> None:
+        """What a frame met with on a wire that others use, too."""
+        if deferred and not collisions:
+            self.add("tx_deferred")
+        self.counts[_INDEX["tx_total_collisions"]] += collisions
+        if aborted:
+            self.add("tx_max_collisions")
+        elif collisions:
+            self.add("tx_single_collision" if collisions == 1 else "tx_multiple_collisions")
+
     def dump(self, card: E100Card, reset: bool) -> None:
         """Write all counters, then the word that says so. BusError for a bad address."""
         n = STATS_EXTENDED if card.config.extended_stats else STATS_STANDARD
