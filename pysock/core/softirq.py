@@ -181,9 +181,11 @@ class SoftnetData:
             elif self.pending == NET_RX_SOFTIRQ and len(self.poll_list) == 1 and not self.input_pkt_queue:
                 # The same with NAPI: one device.
                 self.pending = 0
-                spent = self._poll_one()
-                if self.poll_list or self.input_pkt_queue or spent >= self.budget:
-                    self._net_rx_action(spent)
+                budget = self.budget - self._poll_one()
+                if budget <= 0:
+                    self._squeezed()
+                elif self.poll_list or self.input_pkt_queue:
+                    self._net_rx_action(budget)
                 if self.pending:
                     self._run_rounds(MAX_RESTART - 1)
             else:
@@ -199,7 +201,7 @@ class SoftnetData:
             if pending & NET_TX_SOFTIRQ:
                 self._net_tx_action()
             if self.poll_list:
-                self._net_rx_action()
+                self._net_rx_action(self.budget)
             elif pending & NET_RX_SOFTIRQ:
                 self._process_backlog(self.budget)
             rounds -= 1
@@ -226,22 +228,24 @@ class SoftnetData:
         self.processed += done
         return done
 
-    def _net_rx_action(self, spent: int = 0) -> None:
-        """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64. ``spent`` of the
-        budget is gone already.
-        """
-        budget = self.budget - spent
+    def _net_rx_action(self, budget: int) -> None:
+        """net_rx_action() with devices to poll: the backlog takes its turn as a device of weight 64."""
         queue = self.input_pkt_queue
-        while budget > 0 and (self.poll_list or queue):
+        while self.poll_list or queue:
             if queue:
                 squeezed = self.time_squeeze
                 budget -= self._process_backlog(NAPI_POLL_WEIGHT)
                 self.time_squeeze = squeezed  # a turn that ended is no squeeze: the budget decides
             if self.poll_list:
                 budget -= self._poll_one()
-        if budget <= 0:
-            self.time_squeeze += 1
-            self.pending |= NET_RX_SOFTIRQ
+            if budget <= 0:
+                self._squeezed()
+                return
+
+    def _squeezed(self) -> None:
+        """The budget is used up: the rest is for the next round."""
+        self.time_squeeze += 1
+        self.pending |= NET_RX_SOFTIRQ
 
     def _poll_one(self) -> int:
         napi = self.poll_list.popleft()

@@ -65,7 +65,7 @@ class E100Nic:
         self.rx: RxRing | None = None
         self.tx: TxRing | None = None
         self.napi: NapiStruct | None = None
-        self.receive: Callable[[SkBuff], object] = dev.kernel.softnet.receive
+        self.receive: Callable[[SkBuff], object] = dev.kernel.softnet.napi_receive
         self.gro_receive: Callable[[SkBuff], object] = self.receive
         if use_napi:
             self.napi = netif_napi_add(dev, partial(driver_irq.poll, self), weight)
