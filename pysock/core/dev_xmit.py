@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 
 from pysock.core.device_ops import NETDEV_TX_BUSY, NETDEV_TX_OK
-from pysock.core.gso import skb_network_protocol
+from pysock.core.gso import pass_on_owner, skb_network_protocol
 from pysock.core.netdev_features import (
     NETIF_F_CSUM_MASK,
     NETIF_F_FRAGLIST,
@@ -211,14 +211,11 @@ def _segment(dev: NetDevice, skb: SkBuff) -> tuple[SkBuff, ...]:
     if not segments:
         _drop(dev, skb, 0, "SKB_GSO_SEG")
         return ()
-    ext = skb.ext
-    tci = None if ext is None else ext.vlan_tci
     for one in segments:
         one.dev = dev
-        if ext is not None and tci is not None:
-            one.need_ext().vlan_tci, one.need_ext().vlan_proto = tci, ext.vlan_proto
         one.gso_size = 0  # each is one wire packet now
     if segments[0] is not skb:
+        pass_on_owner(skb, segments)
         consume_skb(skb)
     return tuple(ready for one in segments for ready in validate_xmit(dev, one))
 

@@ -1,33 +1,37 @@
-"""GRO: gluing received TCP segments to super-segments before the stack sees them (net/core/gro.c, tcp_offload.c).
+"""GRO: gluing received packets of a flow to super-segments before the stack sees them (net/core/gro.c, tcp_offload.c,
+udp_offload.c).
 
     NAPI poll -> napi_gro_receive -> held, one packet a flow -> flush -> DeviceLayer.receive_skb
 
-The first segment of a flow is held; the next ones add their payload to it by reference, as long as the whole could be
-cut into exactly those segments again (gso.py). Whatever does not fit sends out what is held first, so packets of a flow
+The first packet of a flow is held; the next ones add their payload to it by reference, as long as the whole could be
+cut into exactly those packets again (gso.py). Whatever does not fit sends out what is held first, so packets of a flow
 never overtake each other. Everything held goes out at the end of each poll.
 
-A segment is glued to the one held when all of this is true:
+A packet is glued to the one held when all of this is true:
 
 * link-layer header and VLAN tag, addresses, ports, TTL or hop limit, type of service, flow label and DF are equal;
 * IPv4: no options, no fragment, a right header checksum, an identification that counts up (or stays, with DF);
-  IPv6: TCP right behind the fixed header; both: the packet is as long as its header says;
+  IPv6: TCP or UDP right behind the fixed header; both: the packet is as long as its header says;
 * TCP: the next sequence number, the same acknowledgement and window, byte for byte the same options (timestamps too),
-  the same flags but for PSH and FIN, no CWR; the checksum is right;
-* payload of at most the first one's, not none; and the whole stays below 64 KiB.
+  the same flags but for PSH and FIN, no CWR;
+* UDP: it has a checksum, its length is the packet's, and the socket that it is for has UDP_GRO (``Net.udp_gro``);
+* the checksum is right; payload of at most the first one's, not none; and the whole stays below 64 KiB.
 
-It goes out at once when a segment with PSH, FIN, RST, URG or SYN, or one that is shorter than the first, has come.
+It goes out at once when a segment with PSH, FIN, RST, URG or SYN, one that is shorter than the first, or the 64th
+datagram has come.
 
-Not here: UDP (which needs UDP GSO to be cut again), tunnels, gro_flush_timeout.
+Not here: tunnels, gro_flush_timeout, datagrams that are to be forwarded (rx-udp-gro-forwarding).
 """
 
 from __future__ import annotations
 
+from pysock.core.gso import SKB_GSO_UDP_L4
 from pysock.core.netdev_features import NETIF_F_GRO
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, consume_skb, skb_release_data
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
-from pysock.uapi.in_ import IPPROTO_TCP
-from pysock.wire import ipv4, ipv6, tcp
+from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.wire import ipv4, ipv6, tcp, udp
 from pysock.wire.checksum import checksum, partial, pseudo_v4, pseudo_v6
 
 TYPE_CHECKING = False
@@ -46,18 +50,24 @@ GRO_NORMAL: Final = 3
 #: How many flows one poll holds at a time; the oldest goes out for a new one (MAX_GRO_SKBS in each of eight buckets).
 MAX_FLOWS: Final = 64
 _MAX_SIZE: Final = 65535
+#: How many datagrams are glued together at most (UDP_GRO_CNT_MAX).
+_MAX_DATAGRAMS: Final = 64
 _DF: Final = 0x40
 _LAST: Final = tcp.FIN | tcp.SYN | tcp.RST | tcp.PSH | tcp.URG
 _MAY_DIFFER: Final = tcp.FIN | tcp.PSH
 
 
-class _Segment:
-    """What decides about one TCP segment: ``key`` its flow, ``same`` the header bytes that must be equal."""
+class _Part:
+    """What decides about one packet: ``key`` its flow, ``same`` the header bytes that must be equal, ``seq`` and
+    ``flags`` are TCP's. ``start`` is where its ``n`` bytes of payload begin, from the IP header. ``alone``: nothing is
+    held for it; ``last``: nobody waits behind it.
+    """
 
-    __slots__ = ("flags", "headers", "ident", "key", "n", "same", "seq", "start", "version")
+    __slots__ = ("alone", "flags", "ident", "key", "last", "n", "protocol", "same", "seq", "start", "version")
 
-    def __init__(self, skb: SkBuff, version: int, ip: bytes, header: bytes) -> None:
+    def __init__(self, skb: SkBuff, version: int, ip: bytes, header: bytes, protocol: int) -> None:
         self.version = version
+        self.protocol = protocol
         if version == 4:
             names = ip[12:20]
             same = ip[1:2] + ip[6:9]  # type of service, DF, TTL
@@ -67,13 +77,22 @@ class _Segment:
             same = ip[:4] + ip[7:8]  # class and flow label, hop limit
             self.ident = 0
         mac = skb.head[skb.mac_header : skb.data] if 0 <= skb.mac_header < skb.data else b""
-        self.key = names + header[:4], bytes(mac), skb.vlan_tci
+        self.key = bytes((protocol,)) + names + header[:4], bytes(mac), skb.vlan_tci
+        self.start = len(ip) + len(header)
+        self.n = skb.len - self.start
+        if protocol == IPPROTO_UDP:
+            self.flags = self.seq = 0
+            self.same = same
+            self.last = False
+            unlike = header[4] << 8 | header[5] != len(header) + self.n
+            self.alone = unlike or self.n <= 0 or not (header[6] or header[7])
+            return
         self.flags = header[13]
         # acknowledgement, data offset, the other flags, window, options
         self.same = same + header[8:13] + bytes((header[13] & ~_MAY_DIFFER,)) + header[14:16] + header[20:]
         self.seq = int.from_bytes(header[4:8], "big")
-        self.start = len(ip) + len(header)  # of the payload, from the IP header
-        self.n = skb.len - self.start
+        self.last = self.flags & _LAST != 0
+        self.alone = self.n <= 0 or self.flags & (_LAST | tcp.CWR) != 0
 
 
 class _Held:
@@ -81,7 +100,7 @@ class _Held:
 
     __slots__ = ("count", "first", "fixed", "frags", "n", "flags", "next_seq", "skb")
 
-    def __init__(self, skb: SkBuff, first: _Segment) -> None:
+    def __init__(self, skb: SkBuff, first: _Part) -> None:
         self.skb = skb
         self.first = first
         self.count = 1
@@ -91,16 +110,12 @@ class _Held:
         self.fixed: bool | None = None
         self.frags: list[bytes | memoryview] = []
 
-    def takes(self, one: _Segment) -> bool:
+    def takes(self, one: _Part) -> bool:
         """Whether ``one`` continues it."""
         first = self.first
-        if (
-            one.same != first.same
-            or one.seq != self.next_seq
-            or not 0 < one.n <= first.n
-            or one.flags & tcp.CWR
-            or first.start + self.n + one.n > _MAX_SIZE
-        ):
+        if one.same != first.same or not 0 < one.n <= first.n or first.start + self.n + one.n > _MAX_SIZE:
+            return False
+        if one.alone if one.protocol == IPPROTO_UDP else one.seq != self.next_seq or one.flags & tcp.CWR:
             return False
         if first.version == 6:
             return True
@@ -113,7 +128,7 @@ class _Held:
             return True
         return False
 
-    def add(self, skb: SkBuff, one: _Segment) -> None:
+    def add(self, skb: SkBuff, one: _Part) -> None:
         if not self.frags:
             self.frags += _payload(self.skb, self.first.start)
         self.frags += _payload(skb, one.start)
@@ -124,8 +139,8 @@ class _Held:
         consume_skb(skb)
 
     def finished(self) -> SkBuff:
-        """The packet to deliver: the first one, with everybody's payload, as a sender with TSO would hand it down
-        (tcp_gro_complete): its checksum is left to who cuts it.
+        """The packet to deliver: the first one, with everybody's payload, as a sender with TSO
+        or UDP_SEGMENT would hand it down (tcp_gro_complete, udp_gro_complete): its checksum is left to who cuts it.
         """
         skb = self.skb
         if self.count == 1:
@@ -139,12 +154,19 @@ class _Held:
             head[2:4] = (ip_size + length).to_bytes(2, "big")
             head[10:12] = b"\0\0"
             head[10:12] = checksum(head[:ip_size]).to_bytes(2, "big")
-            pseudo = pseudo_v4(bytes(head[12:16]), bytes(head[16:20]), IPPROTO_TCP, length)
+            pseudo = pseudo_v4(bytes(head[12:16]), bytes(head[16:20]), first.protocol, length)
         else:
             head[4:6] = length.to_bytes(2, "big")
-            pseudo = pseudo_v6(bytes(head[8:24]), bytes(head[24:40]), IPPROTO_TCP, length)
-        head[ip_size + 13] = self.flags
-        head[ip_size + 16 : ip_size + 18] = pseudo.to_bytes(2, "big")
+            pseudo = pseudo_v6(bytes(head[8:24]), bytes(head[24:40]), first.protocol, length)
+        if first.protocol == IPPROTO_UDP:
+            head[ip_size + 4 : ip_size + 6] = length.to_bytes(2, "big")
+            skb.csum_offset = udp.CHECKSUM_OFFSET
+            skb.gso_type = SKB_GSO_UDP_L4
+        else:
+            head[ip_size + 13] = self.flags
+            skb.csum_offset = tcp.CHECKSUM_OFFSET
+        check = ip_size + skb.csum_offset
+        head[check : check + 2] = pseudo.to_bytes(2, "big")
         link = bytes(skb.head[:at])
         if skb.shinfo is not None:
             skb_release_data(skb)
@@ -155,7 +177,6 @@ class _Held:
         skb.network_header = at
         skb.transport_header = at + ip_size
         skb.ip_summed = CHECKSUM_PARTIAL
-        skb.csum_offset = tcp.CHECKSUM_OFFSET
         skb.gso_size = first.n
         skb.gso_segs = self.count
         return skb
@@ -198,7 +219,7 @@ class Gro:
     def receive(self, skb: SkBuff) -> int:
         """napi_gro_receive(): ``skb`` as for netif_receive_skb. GRO_MERGED, GRO_HELD, or GRO_NORMAL: it went on."""
         dev = skb.dev
-        one = _segment_of(skb) if dev is not None and dev.features & NETIF_F_GRO else None
+        one = _part_of(skb) if dev is not None and dev.features & NETIF_F_GRO else None
         if one is None:
             self._receive(skb)
             return GRO_NORMAL
@@ -208,11 +229,11 @@ class Gro:
                 short = one.n < held.first.n
                 held.add(skb, one)
                 self.merged += 1
-                if short or one.flags & _LAST:
+                if short or one.last or (one.protocol == IPPROTO_UDP and held.count >= _MAX_DATAGRAMS):
                     self._flush_one(held)
                 return GRO_MERGED
             self._flush_one(held)
-        if one.n <= 0 or one.flags & (_LAST | tcp.CWR) or not _checksum_right(skb, one):
+        if one.alone or not _checksum_right(skb, one):
             self._receive(skb)
             return GRO_NORMAL
         if len(self._held) >= MAX_FLOWS:
@@ -230,8 +251,8 @@ class Gro:
         self._receive(held.finished())
 
 
-def _segment_of(skb: SkBuff) -> _Segment | None:
-    """``skb``, its data at the IP header, as a TCP segment that may be glued to others; None for everything else."""
+def _part_of(skb: SkBuff) -> _Part | None:
+    """``skb``, its data at the IP header, as a packet that may be glued to others; None for everything else."""
     if skb.gso_size or (skb.ext is not None and (skb.ext.pkt_type or skb.ext.frag_list)):
         return None
     if skb.protocol == ETH_P_IP:
@@ -239,38 +260,54 @@ def _segment_of(skb: SkBuff) -> _Segment | None:
         if (
             not ip
             or ip[0] != 0x45
-            or ip[9] != IPPROTO_TCP
             or ip[6] & 0x3F
             or ip[7]
             or ip[2] << 8 | ip[3] != skb.len
             or checksum(ip)
         ):
             return None
-        version = 4
+        version, protocol = 4, ip[9]
     elif skb.protocol == ETH_P_IPV6:
         ip = bytes(skb_header_pointer(skb, 0, ipv6.HEADER_SIZE) or b"")
-        if not ip or ip[0] >> 4 != 6 or ip[6] != IPPROTO_TCP or (ip[4] << 8 | ip[5]) + len(ip) != skb.len:
+        if not ip or ip[0] >> 4 != 6 or (ip[4] << 8 | ip[5]) + len(ip) != skb.len:
             return None
-        version = 6
+        version, protocol = 6, ip[6]
     else:
+        return None
+    if protocol == IPPROTO_UDP:
+        return _datagram_of(skb, version, ip)
+    if protocol != IPPROTO_TCP:
         return None
     fixed = skb_header_pointer(skb, len(ip), tcp.HEADER_SIZE)
     size = fixed[12] >> 4 << 2 if fixed is not None else 0
     header = skb_header_pointer(skb, len(ip), size) if size >= tcp.HEADER_SIZE else None
-    return None if header is None else _Segment(skb, version, ip, bytes(header))
+    return None if header is None else _Part(skb, version, ip, bytes(header), protocol)
 
 
-def _checksum_right(skb: SkBuff, one: _Segment) -> bool:
-    """Whether TCP's checksum is right (skb_gro_checksum_validate). Computed here, it is not computed again."""
+def _datagram_of(skb: SkBuff, version: int, ip: bytes) -> _Part | None:
+    """udp_gro_receive(): is it for a socket that wants them glued together?"""
+    dev = skb.dev
+    wanted = None if dev is None else dev.net.udp_gro
+    header = skb_header_pointer(skb, len(ip), udp.HEADER_SIZE) if wanted is not None else None
+    if wanted is None or dev is None or header is None:
+        return None
+    names = ip[12:20] if version == 4 else ip[8:40]
+    if not wanted(names + bytes(header[:4]), dev.ifindex):
+        return None
+    return _Part(skb, version, ip, bytes(header), IPPROTO_UDP)
+
+
+def _checksum_right(skb: SkBuff, one: _Part) -> bool:
+    """Whether TCP's or UDP's checksum is right (skb_gro_checksum_validate). Computed here, it is not computed again."""
     if skb.ip_summed in (CHECKSUM_UNNECESSARY, CHECKSUM_PARTIAL):
         return True
     ip_size = 20 if one.version == 4 else 40
     length = skb.len - ip_size
     ip = bytes(skb_header_pointer(skb, 0, ip_size) or b"")
     if one.version == 4:
-        pseudo = pseudo_v4(ip[12:16], ip[16:20], IPPROTO_TCP, length)
+        pseudo = pseudo_v4(ip[12:16], ip[16:20], one.protocol, length)
     else:
-        pseudo = pseudo_v6(ip[8:24], ip[24:40], IPPROTO_TCP, length)
+        pseudo = pseudo_v6(ip[8:24], ip[24:40], one.protocol, length)
     if (pseudo + partial(skb_copy_bits(skb, ip_size, length))) % 0xFFFF:
         return False
     if skb.ip_summed == CHECKSUM_NONE:

@@ -1,14 +1,15 @@
-"""GSO: cutting a super-segment into packets that fit the wire (net/core/gso.c, tcp_offload.c, tcpv6_offload.c).
+"""GSO: cutting a super-segment into packets that fit the wire (net/core/gso.c, tcp_offload.c, udp_offload.c and those
+of IPv6).
 
-A transport may hand down one packet with many segments' worth of payload and `gso_size`, the payload of each. A device
-that can't cut it (no NETIF_F_TSO) has the transmit path call `gso_segment`; a capture calls it to write what a wire
-would carry.
+A transport may hand down one packet with many packets' worth of payload, and `gso_size`, the payload of each. A device
+that can't cut it (no NETIF_F_TSO, NETIF_F_GSO_UDP_L4) has the transmit path call `gso_segment`; a capture calls it to
+write what a wire would carry, UDP input for a socket that wants datagrams one by one.
 
-Each segment gets its own copy of the headers: the sequence number moves on, FIN and PSH stay with the last, CWR with
-the first, IPv4's identification counts up, lengths and IPv4's checksum are its own. TCP's checksum is left to whoever
-sends the segment (CHECKSUM_PARTIAL).
+Each packet gets its own copy of the headers: lengths and IPv4's checksum are its own, IPv4's identification counts up;
+TCP's sequence number moves on, FIN and PSH stay with the last, CWR with the first. The transport's checksum is left to
+whoever sends the packet (CHECKSUM_PARTIAL).
 
-Not here: UDP (UDP_SEGMENT), tunnels; GRO, the way back.
+Not here: tunnels; GRO, the way back (gro.py).
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from __future__ import annotations
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
 from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
 from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
-from pysock.uapi.in_ import IPPROTO_TCP
-from pysock.wire import ipv4, ipv6, tcp
+from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.wire import ipv4, ipv6, tcp, udp
 from pysock.wire.checksum import checksum, pseudo_v4, pseudo_v6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+# skb.gso_type: what the packet is; 0 is TCP too, over whichever IP ``skb.protocol`` says. As in include/linux/skbuff.h.
+SKB_GSO_TCPV4: Final = 1 << 0
+SKB_GSO_TCP_ECN: Final = 1 << 2
+SKB_GSO_TCPV6: Final = 1 << 4
+SKB_GSO_UDP_L4: Final = 1 << 17
+
 _ID: Final = slice(4, 6)
-_CHECK: Final = slice(ipv4.CHECKSUM_OFFSET, ipv4.CHECKSUM_OFFSET + 2)
-_SUM: Final = slice(tcp.CHECKSUM_OFFSET, tcp.CHECKSUM_OFFSET + 2)
 
 
 def gso_segment(skb: SkBuff, features: int = 0) -> list[SkBuff]:
@@ -37,7 +42,18 @@ def gso_segment(skb: SkBuff, features: int = 0) -> list[SkBuff]:
     """
     if skb_network_protocol(skb) not in (ETH_P_IP, ETH_P_IPV6) or skb.gso_size <= 0:
         return []
-    return tcp_gso_segment(skb)
+    return udp_gso_segment(skb) if skb.gso_type & SKB_GSO_UDP_L4 else tcp_gso_segment(skb)
+
+
+def pass_on_owner(skb: SkBuff, segments: list[SkBuff]) -> None:
+    """The socket that pays for ``skb``, which was cut into ``segments`` and is about to be freed, pays until the last
+    of them has left.
+    """
+    segments[0].sk = skb.sk
+    ext = skb.ext
+    if ext is not None and ext.destructor is not None:
+        segments[-1].destructor, segments[-1].sk = ext.destructor, skb.sk
+        ext.destructor = None
 
 
 def skb_network_protocol(skb: SkBuff) -> int:
@@ -49,43 +65,39 @@ def skb_network_protocol(skb: SkBuff) -> int:
     return protocol
 
 
-def _ip_size(skb: SkBuff, link: int) -> int:
-    """Bytes of the IP header at ``link``, extension headers included; 0 when it is none or something else than TCP
-    follows.
+def _transport(skb: SkBuff, protocol: int) -> int:
+    """Where, from the packet's first byte, the header of ``protocol`` starts, behind IP's and its options or extension
+    headers; 0 when there is none, or something else.
     """
+    link = skb.network_header - skb.data
+    if link < 0:
+        return 0
     if skb_network_protocol(skb) == ETH_P_IP:
         fixed = skb_header_pointer(skb, link, ipv4.HEADER_SIZE)
-        if fixed is None or fixed[0] >> 4 != 4 or fixed[9] != IPPROTO_TCP:
+        if fixed is None or fixed[0] >> 4 != 4 or fixed[9] != protocol:
             return 0
         size = (fixed[0] & 0xF) << 2
-        return size if size >= ipv4.HEADER_SIZE else 0
+        return link + size if size >= ipv4.HEADER_SIZE else 0
     chain = skb_header_pointer(skb, link, skb.len - skb.data_len - link)
     if chain is None or len(chain) < ipv6.HEADER_SIZE or chain[0] >> 4 != 6:
         return 0
-    size, protocol, fragment = ipv6.skip_extensions(chain[6], chain, ipv6.HEADER_SIZE)
-    return size if protocol == IPPROTO_TCP and not fragment and size > 0 else 0
+    size, found, fragment = ipv6.skip_extensions(chain[6], chain, ipv6.HEADER_SIZE)
+    return link + size if found == protocol and not fragment and size > 0 else 0
 
 
 def tcp_gso_segment(skb: SkBuff) -> list[SkBuff]:
     """tcp_gso_segment() (inet_gso_segment or ipv6_gso_segment around it). An empty list for what is no whole TCP
     segment.
     """
-    link = skb.network_header - skb.data
-    ip_size = _ip_size(skb, link) if link >= 0 else 0
-    if not ip_size:
-        return []
-    at = link + ip_size
-    head = skb_header_pointer(skb, at, tcp.HEADER_SIZE)
+    at = _transport(skb, IPPROTO_TCP)
+    head = skb_header_pointer(skb, at, tcp.HEADER_SIZE) if at else None
     tcp_size = head[12] >> 4 << 2 if head is not None else 0
     start = at + tcp_size
-    size = skb.gso_size
-    if tcp_size < tcp.HEADER_SIZE or start > skb.len or size <= 0:
-        return []
-    if start - link + min(size, skb.len - start) > ipv4.MAX_LENGTH:
+    if tcp_size < tcp.HEADER_SIZE or start > skb.len or not _fits(skb, start):
         return []
     headers = skb_copy_bits(skb, 0, start)
     seq = int.from_bytes(headers[at + 4 : at + 8], "big")
-    ident = int.from_bytes(headers[link:][_ID], "big")  # of no meaning in IPv6
+    size = skb.gso_size
     found: list[SkBuff] = []
     for offset in range(start, skb.len, size) if skb.len > start else (start,):
         n = min(size, skb.len - offset)
@@ -95,39 +107,69 @@ def tcp_gso_segment(skb: SkBuff) -> list[SkBuff]:
             one[at + 13] &= ~(tcp.FIN | tcp.PSH) & 0xFF
         if offset > start:
             one[at + 13] &= ~tcp.CWR & 0xFF
-        _finish(one, link, at, ident + len(found), n)
-        found.append(_packet(skb, bytes(one), at, skb_copy_bits(skb, offset, n)))
+        found.append(_packet(skb, one, at, skb_copy_bits(skb, offset, n), len(found), IPPROTO_TCP, tcp.CHECKSUM_OFFSET))
     return found
 
 
-def _finish(frame: bytearray, link: int, at: int, ident: int, n: int) -> None:
-    """Fill in what depends on the length: IP's fields and checksum, and the pseudo header's sum in TCP's."""
-    ip = frame[link:at]
-    length = len(frame) - at + n
-    if ip[0] >> 4 == 6:
-        frame[link + 4 : link + 6] = (len(ip) - ipv6.HEADER_SIZE + length).to_bytes(2, "big")
-        pseudo = pseudo_v6(bytes(ip[8:24]), bytes(ip[24:40]), IPPROTO_TCP, length)
-        frame[at + _SUM.start : at + _SUM.stop] = pseudo.to_bytes(2, "big")
-        return
-    ip[2:4] = (len(ip) + length).to_bytes(2, "big")
-    ip[_ID] = (ident & 0xFFFF).to_bytes(2, "big")
-    ip[_CHECK] = b"\0\0"
-    ip[_CHECK] = checksum(ip).to_bytes(2, "big")
-    frame[link:at] = ip
-    pseudo = pseudo_v4(bytes(ip[12:16]), bytes(ip[16:20]), IPPROTO_TCP, length)
-    frame[at + _SUM.start : at + _SUM.stop] = pseudo.to_bytes(2, "big")
+def udp_gso_segment(skb: SkBuff) -> list[SkBuff]:
+    """The datagrams of a UDP_SEGMENT send, or of what GRO put together (__udp_gso_segment): all of gso_size but the
+    last, which may be shorter. An empty list for what is no UDP, or no more than one datagram.
+    """
+    at = _transport(skb, IPPROTO_UDP)
+    start = at + udp.HEADER_SIZE
+    size = skb.gso_size
+    if not at or start + size >= skb.len or not _fits(skb, start):
+        return []
+    headers = skb_copy_bits(skb, 0, start)
+    found: list[SkBuff] = []
+    for offset in range(start, skb.len, size):
+        n = min(size, skb.len - offset)
+        one = bytearray(headers)
+        one[at + 4 : at + 6] = (udp.HEADER_SIZE + n).to_bytes(2, "big")
+        found.append(_packet(skb, one, at, skb_copy_bits(skb, offset, n), len(found), IPPROTO_UDP, udp.CHECKSUM_OFFSET))
+    return found
 
 
-def _packet(skb: SkBuff, head: bytes, at: int, payload: bytes) -> SkBuff:
-    one = SkBuff(head, 0, len(head) + len(payload), len(payload), (payload,) if payload else ())
+def _fits(skb: SkBuff, start: int) -> bool:
+    """Whether a packet with the headers up to ``start`` and gso_size of payload is one that IP can carry."""
+    return start - (skb.network_header - skb.data) + min(skb.gso_size, skb.len - start) <= ipv4.MAX_LENGTH
+
+
+def _packet(
+    skb: SkBuff, head: bytearray, at: int, payload: bytes, number: int, protocol: int, csum_offset: int
+) -> SkBuff:
+    """The ``number``-th packet cut from ``skb``: ``head`` with the transport's header at ``at``, and ``payload``."""
+    link = skb.network_header - skb.data
+    pseudo = _finish_ip(head, link, at, number, len(payload), protocol)
+    head[at + csum_offset : at + csum_offset + 2] = pseudo.to_bytes(2, "big")
+    one = SkBuff(bytes(head), 0, len(head) + len(payload), len(payload), (payload,) if payload else ())
     one.dev = skb.dev
     one.dst = skb.dst
     one.protocol = skb.protocol
     one.mac_header = 0
-    one.network_header = skb.network_header - skb.data
+    one.network_header = link
     one.transport_header = at
     one.ip_summed = CHECKSUM_PARTIAL
-    one.csum_offset = tcp.CHECKSUM_OFFSET
+    one.csum_offset = csum_offset
     if skb.ext is not None:
-        one.priority, one.mark, one.pkt_type = skb.priority, skb.mark, skb.pkt_type
+        ext = one.ext = skb.ext.copy()
+        ext.csum_start = -1
+        ext.gso_type = ext.gso_segs = 0
     return one
+
+
+def _finish_ip(frame: bytearray, link: int, at: int, number: int, n: int, protocol: int) -> int:
+    """Fill in what of the IP header at ``link`` depends on the length, for the ``number``-th packet with ``n`` bytes of
+    payload behind ``frame``. The sum of the pseudo header.
+    """
+    ip = frame[link:at]
+    length = len(frame) - at + n
+    if ip[0] >> 4 == 6:
+        frame[link + 4 : link + 6] = (len(ip) - ipv6.HEADER_SIZE + length).to_bytes(2, "big")
+        return pseudo_v6(bytes(ip[8:24]), bytes(ip[24:40]), protocol, length)
+    ip[2:4] = (len(ip) + length).to_bytes(2, "big")
+    ip[_ID] = (int.from_bytes(ip[_ID], "big") + number & 0xFFFF).to_bytes(2, "big")
+    ip[10:12] = b"\0\0"
+    ip[10:12] = checksum(ip).to_bytes(2, "big")
+    frame[link:at] = ip
+    return pseudo_v4(bytes(ip[12:16]), bytes(ip[16:20]), protocol, length)

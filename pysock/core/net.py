@@ -28,6 +28,9 @@ class Net:
     ``ptype_base`` maps an EtherType to the handlers of received packets, ``ptype_all`` lists the taps that see every
     packet of every device in both directions. Both hold tuples that are replaced, never changed: the packet path
     iterates over them while a handler may unregister itself.
+
+    ``udp_gro(names, ifindex)`` tells GRO whether the socket that a datagram is for, by the addresses and ports in its
+    header and the device it came in on, takes several glued together; None while no socket does.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Net:
         "ptype_base",
         "sock_limits",
         "sysctl",
+        "udp_gro",
     )
 
     def __init__(self, kernel: Kernel, name: str) -> None:
@@ -56,6 +60,7 @@ class Net:
         self.loopback_dev: NetDevice | None = None
         self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
         self.ptype_base: dict[int, tuple[Callable[[SkBuff], object], ...]] = {}
+        self.udp_gro: Callable[[bytes, int], bool] | None = None
         self.sysctl = SysctlTable()
         self.sock_limits = SockLimits(self.sysctl)
         self.proc: dict[str, Callable[[], str]] = {}  # "net/snmp" -> its text, as under /proc

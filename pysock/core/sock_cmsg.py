@@ -1,14 +1,21 @@
-"""What a receive tells beside the data, for sockets of every family that queue packets: receive times, drops, mark and
-priority (sock_recv_cmsgs; SO_TIMESTAMP and its kin, SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, SO_RCVPRIORITY).
+"""Control messages of level SOL_SOCKET, for sockets of every family that queue packets.
 
-`receive_common` is called when `Sock.flags` has a bit of SOCK_RECV_EXTRAS; `mark_arrival` when such a packet is queued.
+What a receive tells beside the data: receive times, drops, mark and priority (sock_recv_cmsgs; SO_TIMESTAMP and its
+kin, SO_TIMESTAMPING, SO_RXQ_OVFL, SO_RCVMARK, SO_RCVPRIORITY), and UDP_GRO's segment size. `receive_common` is called
+when `Sock.flags` has a bit of SOCK_RECV_EXTRAS; `mark_arrival` when such a packet is queued.
+
+What a send says about its packets (__sock_cmsg_send): a `SendCookie`, which `apply` puts into each of them.
 """
 
 from __future__ import annotations
 
+import errno
+import sys
 from struct import Struct
 
+from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.clock import NSEC_PER_SEC, NSEC_PER_USEC
+from pysock.core.errors import err
 from pysock.core.sock import SOCK_RCVTSTAMPNS, SOCK_TIMESTAMP
 from pysock.core.sock_ext import ext_of
 from pysock.core.sockopt_set import (
@@ -18,9 +25,13 @@ from pysock.core.sockopt_set import (
     SOCK_RX_TSTAMP,
     SOCK_RXQ_OVFL,
     SOCK_TSTAMP_NEW,
+    SOCK_TXTIME,
+    SOCK_UDP_GRO,
+    need,
 )
 from pysock.uapi import socket as so
 from pysock.uapi.tcp import TCP_ESTABLISHED
+from pysock.uapi.udp import UDP_GRO
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +44,81 @@ _TIME: Final = Struct("=qq")
 _THREE_TIMES: Final = Struct("=6q")
 _U32: Final = Struct("=I")
 _STAMPED: Final = SOCK_TIMESTAMP | SOCK_RX_TSTAMP
+_TX_RECORD: Final = (
+    so.SOF_TIMESTAMPING_TX_HARDWARE | so.SOF_TIMESTAMPING_TX_SOFTWARE | so.SOF_TIMESTAMPING_TX_SCHED
+    | so.SOF_TIMESTAMPING_TX_ACK | so.SOF_TIMESTAMPING_TX_COMPLETION
+)  # fmt: skip
+_TIMESTAMPING: Final = (so.SO_TIMESTAMPING, so.SO_TIMESTAMPING_NEW)
+
+
+# Out -----------------------------------------------------------------------------------------------------
+
+
+class SendCookie:
+    """What holds for the packets of one send: what the socket says, or the send itself (struct sockcm_cookie).
+
+    ``gso_size`` is UDP_SEGMENT's (bytes of payload of a datagram, 0: all are one).
+    ``tsflags`` are SOF_TIMESTAMPING_*, ``ts_opt_id`` the program's own number for the notices (-1: the socket counts),
+    ``txtime`` the instant to leave in ns of the socket's clock (0: now).
+    """
+
+    __slots__ = ("gso_size", "mark", "priority", "ts_opt_id", "tsflags", "txtime")
+
+    def __init__(self, sk: Sock) -> None:
+        self.mark = sk.mark
+        self.priority = sk.priority
+        self.tsflags = 0 if sk.ext is None else sk.ext.tsflags
+        self.ts_opt_id = -1
+        self.txtime = self.gso_size = 0
+
+    def apply(self, sk: Sock, skb: SkBuff) -> None:
+        """Let a packet of the send say it too."""
+        if self.priority:
+            skb.priority = self.priority
+        if self.mark:
+            skb.mark = self.mark
+        if self.txtime:
+            skb.tstamp = self.txtime
+
+
+def parse_send(sk: Sock, kind: int, data: bytes, cookie: SendCookie) -> None:
+    """One control message of level SOL_SOCKET, in a send on ``sk``. EINVAL for a malformed one, one that there is not,
+    or one that an option must allow first (SO_TXTIME, SOF_TIMESTAMPING_OPT_ID); EPERM.
+    """
+    if kind in (so.SCM_RIGHTS, so.SCM_CREDENTIALS):
+        return
+    if kind == so.SO_MARK:
+        need(sk.creds, CAP_NET_RAW, CAP_NET_ADMIN)
+        cookie.mark = _number(data, 4)
+    elif kind == so.SO_PRIORITY:
+        priority = _number(data, 4)
+        if priority > 6:
+            need(sk.creds, CAP_NET_RAW, CAP_NET_ADMIN)
+        cookie.priority = priority
+    elif kind == so.SCM_TXTIME and sk.flags & SOCK_TXTIME:
+        cookie.txtime = _number(data, 8)
+    elif kind in _TIMESTAMPING:
+        flags = _number(data, 4)
+        if flags & ~_TX_RECORD:
+            raise err(errno.EINVAL)
+        cookie.tsflags = cookie.tsflags & ~_TX_RECORD | flags
+    elif kind == so.SCM_TS_OPT_ID and _numbers_sends(sk):
+        cookie.ts_opt_id = _number(data, 4)
+    else:
+        raise err(errno.EINVAL)
+
+
+def _number(data: bytes, size: int) -> int:
+    if len(data) != size:
+        raise err(errno.EINVAL)
+    return int.from_bytes(data, sys.byteorder)
+
+
+def _numbers_sends(sk: Sock) -> bool:
+    return sk.type != so.SOCK_STREAM and sk.ext is not None and bool(sk.ext.tsflags & so.SOF_TIMESTAMPING_OPT_ID)
+
+
+# In ------------------------------------------------------------------------------------------------------
 
 
 def mark_arrival(sk: Sock, skb: SkBuff) -> None:
@@ -62,6 +148,8 @@ def receive_common(sk: Sock, skb: SkBuff, msg: MsgHdr) -> None:
         msg.add_control(so.SOL_SOCKET, so.SO_MARK, _U32.pack(skb.mark))
     if flags & SOCK_RCVPRIORITY:
         msg.add_control(so.SOL_SOCKET, so.SO_PRIORITY, _U32.pack(skb.priority & 0xFFFFFFFF))
+    if flags & SOCK_UDP_GRO and skb.gso_size:
+        msg.add_control(so.SOL_UDP, UDP_GRO, _U32.pack(skb.gso_size))
 
 
 def receive_timestamp(sk: Sock, stamp: int, msg: MsgHdr) -> None:

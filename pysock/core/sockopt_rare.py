@@ -20,6 +20,7 @@ from pysock.core.sockopt_set import (
     SOCK_RX_TSTAMP,
     SOCK_TSTAMP_NEW,
     SOCK_TX_TSTAMP,
+    SOCK_TXTIME,
     SOCK_ZEROCOPY,
     forget_routes,
     need,
@@ -240,6 +241,7 @@ def _so_txtime(sk: Sock, creds: Credentials, value: bytes) -> None:
     if clock not in _CLOCKS:
         raise err(errno.EINVAL)
     ext_of(sk).txtime = clock, flags
+    set_flag(sk, SOCK_TXTIME, True)
 
 
 def _so_timestamping(sk: Sock, creds: Credentials, value: bytes, new: bool = False) -> None:

@@ -189,7 +189,7 @@ def frames_of(skb: SkBuff, dev: NetDevice) -> list[bytes]:
         copy.ip_summed = skb.ip_summed
         copy.csum_start = skb.csum_start - start
         copy.csum_offset = skb.csum_offset
-        copy.gso_size = skb.gso_size
+        copy.gso_size, copy.gso_type = skb.gso_size, skb.gso_type
         found = []
         for one in gso_segment(copy) or [copy]:
             skb_checksum_help(one)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
+from pysock.core.gso import SKB_GSO_UDP_L4, pass_on_owner
 from pysock.core.skb_data import skb_header_pointer
 from pysock.core.skbuff import consume_skb, skb_release_data
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
-from pysock.wire import ipv4
+from pysock.wire import ipv4, udp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ def wire_length(skb: SkBuff) -> int:
     if not size:
         return skb.len
     at = skb.transport_header - skb.data
-    head = skb_header_pointer(skb, at, 13) if at > 0 else None
-    if head is None:
-        return skb.len
-    headers = at + (head[12] >> 4 << 2)
+    if at > 0 and skb.gso_type & SKB_GSO_UDP_L4:
+        headers = at + udp.HEADER_SIZE
+    else:
+        head = skb_header_pointer(skb, at, 13) if at > 0 else None
+        if head is None:
+            return skb.len
+        headers = at + (head[12] >> 4 << 2)
     segments = -(-max(skb.len - headers, 1) // size)
     return skb.len + (segments - 1) * headers
 
@@ -62,11 +66,7 @@ def segments(dev: NetDevice, skb: SkBuff) -> list[SkBuff]:
         one.dev = dev
         one.gso_size = 0
     if cut:
-        cut[0].sk = skb.sk
-        ext = skb.ext
-        if ext is not None and ext.destructor is not None:  # the socket pays until the last has left
-            cut[-1].destructor, cut[-1].sk = ext.destructor, skb.sk
-            ext.destructor = None
+        pass_on_owner(skb, cut)
         consume_skb(skb)
     return cut
 

@@ -24,4 +24,4 @@ UDP_ENCAP_ESPINUDP_NON_IKE: Final = 1
 UDP_ENCAP_ESPINUDP: Final = 2
 UDP_ENCAP_L2TPINUDP: Final = 3
 
-UDP_MAX_SEGMENTS: Final = 64  # datagrams that one UDP_SEGMENT send may cut
+UDP_MAX_SEGMENTS: Final = 128  # datagrams that one UDP_SEGMENT send may be (64 before Linux 6.9)

@@ -105,10 +105,11 @@ class TunQueue:
     def set_offload(self, on: bool) -> None:
         """Let the kernel hand us packets without checksums and super-segments, or not (TUNSETOFFLOAD)."""
         if on:
-            try:  # what it knows it also takes from us, whether or not it may hand it to us
+            try:
                 self._number(TUNSETOFFLOAD, _OFFLOADS | _USO)
                 self.uso = True
-            except OSError:
+                return
+            except OSError:  # before Linux 6.2
                 self.uso = False
         self._number(TUNSETOFFLOAD, _OFFLOADS if on else 0)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from pysock.core.gso import SKB_GSO_TCP_ECN, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_GSO_UDP_L4
 from pysock.core.skbuff import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY
 from pysock.drivers.tap.chardev import VNET_HDR_SIZE
 from pysock.uapi.if_ether import ETH_P_IPV6
@@ -37,12 +38,6 @@ HEADER: Final = Struct("=BBHHHH")
 NO_OFFLOAD: Final = bytes(VNET_HDR_SIZE)
 _pack: Final = HEADER.pack
 _unpack: Final = HEADER.unpack_from
-
-# skb_shinfo(skb)->gso_type; 0 means TCP, by the packet's protocol.
-SKB_GSO_TCPV4: Final = 1 << 0
-SKB_GSO_TCP_ECN: Final = 1 << 2
-SKB_GSO_TCPV6: Final = 1 << 4
-SKB_GSO_UDP_L4: Final = 1 << 17
 
 _TO_SKB: Final = {
     VIRTIO_NET_HDR_GSO_TCPV4: SKB_GSO_TCPV4,

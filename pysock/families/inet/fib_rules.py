@@ -75,9 +75,9 @@ class Flow:
         return self.tos, self.mark, self.uid, self.protocol, ports, self.iif.encode()
 
 
-def flow_of(sk: InetSock, daddr: bytes, saddr: bytes, dport: int = 0, tos: int = -1) -> Flow:
-    """The flow of what ``sk`` sends to ``daddr``; ``tos`` is that of one datagram, -1: the socket's."""
-    flow = Flow(daddr, saddr, _LOOPBACK, sk.tos if tos < 0 else tos, sk.mark)
+def flow_of(sk: InetSock, daddr: bytes, saddr: bytes, dport: int = 0, tos: int = -1, mark: int = -1) -> Flow:
+    """The flow of what ``sk`` sends to ``daddr``; ``tos`` and ``mark`` are those of one datagram, -1: the socket's."""
+    flow = Flow(daddr, saddr, _LOOPBACK, sk.tos if tos < 0 else tos, sk.mark if mark < 0 else mark)
     flow.uid = sk.creds.uid
     flow.protocol = sk.protocol
     flow.sport = sk.sport

@@ -10,20 +10,15 @@ from struct import Struct
 
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_copy_bits
-from pysock.core.sock_cmsg import receive_common
+from pysock.core.sock_cmsg import SendCookie, receive_common
+from pysock.core.sock_cmsg import parse_send as parse_send_common
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST
 from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
 from pysock.uapi.in_ import IP_ORIGDSTADDR, IP_PKTINFO, IP_RETOPTS, IP_TOS, IP_TTL
 from pysock.uapi.sockaddr import SOCKADDR_IN
-from pysock.uapi.socket import (
-    AF_INET,
-    SCM_CREDENTIALS,
-    SCM_RIGHTS,
-    SOL_IP,
-    SOL_SOCKET,
-)
+from pysock.uapi.socket import AF_INET, SOL_IP, SOL_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,26 +34,27 @@ IN_PKTINFO: Final = Struct("=i4s4s")
 _INT: Final = Struct("=i")
 
 
-class SendParams:
+class SendParams(SendCookie):
     """What a sendmsg may say about one datagram (struct ipcm_cookie). ANY and -1: as the socket has it."""
 
     __slots__ = ("oif", "saddr", "tos", "ttl")
 
-    def __init__(self, oif: int) -> None:
-        self.oif = oif
+    def __init__(self, sk: InetSock) -> None:
+        SendCookie.__init__(self, sk)
+        self.oif = sk.bound_dev_if
         self.saddr = ANY
         self.ttl = self.tos = -1
 
 
-def parse_send(control: Sequence[tuple[int, int, bytes]], params: SendParams) -> None:
-    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one; those of other
-    protocols are ignored.
+def parse_send(sk: InetSock, control: Sequence[tuple[int, int, bytes]], params: SendParams) -> None:
+    """Read the control messages of a sendmsg into ``params``. EINVAL for an unknown or malformed one, EPERM; those of
+    other protocols are ignored.
     """
     for level, kind, data in control:
         if level == SOL_IP:
             _parse_ip(kind, data, params)
-        elif level == SOL_SOCKET and kind not in (SCM_RIGHTS, SCM_CREDENTIALS):
-            raise err(errno.EINVAL)
+        elif level == SOL_SOCKET:
+            parse_send_common(sk, kind, data, params)
 
 
 def _parse_ip(kind: int, data: bytes, params: SendParams) -> None:

@@ -109,6 +109,8 @@ def xmit_segment(
         neigh = (rt.inner or rt).neigh
         if neigh is not None:
             neigh.hint_progress(id(sk), sk.progress())
+        if rt.inner is not None:
+            stamp(sk, skb)
         return local_out(inet, rt, skb, socket_mtu(sk, rt), sk)
     # neigh_hh_output() in the same step: one concatenation instead of two.
     offset = len(hh)
@@ -137,7 +139,7 @@ def local_out(
     """
     if rt.inner is not None:
         if sk is not None:
-            stamp(sk, skb)
+            skb.sk = sk
         if inet.nf is not None:
             return inet.nf.run(
                 NFPROTO_IPV4, NF_INET_LOCAL_OUT, skb, None, rt.dev, lambda skb: _output(inet, rt, skb, mtu, loop), sk

@@ -179,7 +179,7 @@ class RawProto(DatagramProto):
             raise err(errno.EPIPE)
         wait_for_room(sk, flags)
         if sk.hdrincl:
-            send_hdrincl(sk, rt, data)
+            send_hdrincl(sk, rt, params, data)
         else:
             send_payload(sk, rt, params, sk.protocol, SkBuff(b"", 0, n, n, (data,) if n else ()))
         return n

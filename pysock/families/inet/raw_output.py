@@ -32,7 +32,7 @@ def route_datagram(sk: DatagramSock, msg: MsgHdr | None) -> tuple[route.Rtable, 
     broadcast without SO_BROADCAST, errors of routing. ``ttl`` and ``tos`` of the answer are final.
     """
     inet = sk.inet
-    params = ip_cmsg.SendParams(sk.bound_dev_if)
+    params = ip_cmsg.SendParams(sk)
     params.saddr = sk.saddr
     if msg is not None and msg.name is not None:
         daddr = parse(msg.name)[0]
@@ -41,7 +41,7 @@ def route_datagram(sk: DatagramSock, msg: MsgHdr | None) -> tuple[route.Rtable, 
     else:
         raise err(errno.EDESTADDRREQ)
     if msg is not None and msg.control:
-        ip_cmsg.parse_send(msg.control, params)
+        ip_cmsg.parse_send(sk, msg.control, params)
     ttl = sk.ttl
     if is_multicast(daddr):
         params.oif = params.oif or sk.mc_index
@@ -51,7 +51,7 @@ def route_datagram(sk: DatagramSock, msg: MsgHdr | None) -> tuple[route.Rtable, 
     if params.tos < 0:
         params.tos = sk.tos
     try:
-        rt = route.output_for(sk, daddr, params.saddr, params.oif, tos=params.tos)
+        rt = route.output_for(sk, daddr, params.saddr, params.oif, tos=params.tos, mark=params.mark)
     except OSError as exc:
         if exc.errno == errno.ENETUNREACH:
             inet.mibs.ip.OutNoRoutes += 1
@@ -70,7 +70,7 @@ def send_payload(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams,
     if skb.len + HEADER_LEN + len(sk.ip_options) > 0xFFFF or not (fits or may_fragment(sk)):
         ip_error.local_error(sk, errno.EMSGSIZE, mtu, rt.daddr, 0)
         raise err(errno.EMSGSIZE)
-    _prepare(sk, rt, skb)
+    _prepare(sk, rt, params, skb)
     if protocol == IPPROTO_ICMP and skb.len:
         sk.inet.mibs.icmp_out(skb.head[0] if skb.len > skb.data_len else skb.frags[0][0])
     frag = df_of(sk, rt, fits)
@@ -89,7 +89,7 @@ def send_payload(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams,
     _finish(sk, result)
 
 
-def send_hdrincl(sk: DatagramSock, rt: route.Rtable, data: bytes) -> None:
+def send_hdrincl(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams, data: bytes) -> None:
     """Send ``data``, which starts with an IP header (raw_send_hdrinc, raw(7)): the total length and the checksum are
     always filled in, source address and identification when they are zero.
 
@@ -114,19 +114,16 @@ def send_hdrincl(sk: DatagramSock, rt: route.Rtable, data: bytes) -> None:
     header[10:12] = checksum(header).to_bytes(2, "big")
     payload = data[header_len:]
     skb = SkBuff(b"", 0, len(payload), len(payload), (payload,) if payload else ())
-    _prepare(sk, rt, skb)
+    _prepare(sk, rt, params, skb)
     if header[9] == IPPROTO_ICMP and payload:
         sk.inet.mibs.icmp_out(payload[0])
     _finish(sk, send_packet(sk.inet, rt, bytes(header), skb, sk.mc_loop, mtu))
 
 
-def _prepare(sk: DatagramSock, rt: route.Rtable, skb: SkBuff) -> None:
+def _prepare(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams, skb: SkBuff) -> None:
     if not rt.loopback:
         charge_send(sk, skb)
-    if sk.priority:
-        skb.priority = sk.priority
-    if sk.mark:
-        skb.mark = sk.mark
+    params.apply(sk, skb)
 
 
 def _finish(sk: DatagramSock, result: int) -> None:

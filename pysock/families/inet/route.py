@@ -156,10 +156,14 @@ def output(inet: InetNet, daddr: bytes, saddr: bytes = ANY, oif: int = 0, flow: 
     return rt
 
 
-def output_for(sk: InetSock, daddr: bytes, saddr: bytes, oif: int, dport: int = 0, tos: int = -1) -> Rtable:
-    """`output` for what a socket sends; ``dport`` (0: its peer's) and ``tos`` (-1: its own) of one datagram."""
+def output_for(
+    sk: InetSock, daddr: bytes, saddr: bytes, oif: int, dport: int = 0, tos: int = -1, mark: int = -1
+) -> Rtable:
+    """`output` for what a socket sends; ``dport`` (0: its peer's), ``tos`` and ``mark`` (-1: its own) of one
+    datagram.
+    """
     inet = sk.inet
-    return output(inet, daddr, saddr, oif, None if inet.fib.plain else flow_of(sk, daddr, saddr, dport, tos))
+    return output(inet, daddr, saddr, oif, None if inet.fib.plain else flow_of(sk, daddr, saddr, dport, tos, mark))
 
 
 def flow_in(skb: SkBuff, off: int) -> Flow:

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections import deque
 from struct import Struct
 
+from pysock.core.gso import SKB_GSO_UDP_L4, gso_segment
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim, skb_checksum
-from pysock.core.skbuff import CHECKSUM_NONE, SKB_OVERHEAD, SkBuff, kfree_skb
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_OVERHEAD, SkBuff, consume_skb, kfree_skb
 from pysock.core.sock import WAKE_READABLE
-from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
+from pysock.core.sock_cmsg import count_drop
+from pysock.core.sockopt_set import SOCK_RECV_EXTRAS, SOCK_UDP_GRO
 from pysock.families.inet import icmp, igmp_sock, ip_error, reuseport
 from pysock.families.inet.addr import host_text, is_multicast
 from pysock.families.inet.datagram import enqueue, passes
@@ -63,6 +65,7 @@ def make_early(table: UdpTable) -> Callable[[SkBuff, bytes], bool]:
         if (
             _unpack_length(head, off)[0] != length - 20
             or not skb.ip_summed
+            or skb.gso_size
             or dev is not skb.dev
             or generation != fib.generation
             or sk.bound_dev_if
@@ -145,7 +148,31 @@ def drop_bad(mib: UdpMib, skb: SkBuff, reason: str) -> None:
 
 
 def queue(table: UdpTable, mib: UdpMib, sk: UdpSock, skb: SkBuff) -> None:
-    """Let ``sk`` have a datagram of either version of IP, if it wants it and has room (udp_queue_rcv_one_skb)."""
+    """Let ``sk`` have a datagram of either version of IP (udp_queue_rcv_skb), or a super-packet: with UDP_GRO as it is,
+    else as the datagrams that it stands for.
+    """
+    if not skb.gso_size or (sk.flags & SOCK_UDP_GRO and skb.gso_type & SKB_GSO_UDP_L4):
+        _queue_one(table, mib, sk, skb)
+        return
+    skb.len += skb.data - skb.network_header
+    skb.data = skb.network_header
+    segments = gso_segment(skb)
+    if not segments:
+        mib.InErrors += skb.gso_segs or 1
+        count_drop(sk)
+        kfree_skb(skb, "SKB_GSO_SEG")
+        return
+    consume_skb(skb)
+    for one in segments:
+        one.mac_header = -1
+        one.data = one.transport_header
+        one.len -= one.data
+        one.ip_summed = CHECKSUM_UNNECESSARY  # that of the whole was good
+        _queue_one(table, mib, sk, one)
+
+
+def _queue_one(table: UdpTable, mib: UdpMib, sk: UdpSock, skb: SkBuff) -> None:
+    """If the socket wants it and has room (udp_queue_rcv_one_skb)."""
     if table.coverage is not None and not table.coverage.accepts(sk, skb):
         mib.InErrors += 1
         return

@@ -9,14 +9,18 @@ empty ``flows``.
 Only flows of the common kind are kept: don't-fragment set (so that the identification may be zero, RFC 6864), one
 receiver, no per-datagram options, nothing corked. To another host, `_transmit` takes the link-layer header from the
 route, where the neighbour keeps it up to date. UDP-Lite, whose checksum is no device's business, keeps none.
+
+With UDP_SEGMENT a send is a super-packet: one UDP header for all of it, ``gso_size`` the payload of each datagram.
 """
 
 from __future__ import annotations
 
 import errno
+import sys
 from struct import Struct
 
 from pysock.core.errors import err
+from pysock.core.gso import SKB_GSO_UDP_L4
 from pysock.core.skbuff import CHECKSUM_NONE, consume_skb, finished_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
@@ -28,13 +32,27 @@ from pysock.families.inet.ip_fragment import df_of, may_fragment, socket_mtu
 from pysock.families.inet.ip_output import build_header_template, local_out, loop_back
 from pysock.families.inet.route import Rtable
 from pysock.uapi.if_ether import ETH_P_IP
-from pysock.uapi.socket import MSG_CONFIRM, MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_ZEROCOPY
+from pysock.uapi.socket import (
+    MSG_CONFIRM,
+    MSG_DONTROUTE,
+    MSG_DONTWAIT,
+    MSG_MORE,
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_ZEROCOPY,
+    SOL_UDP,
+)
 from pysock.uapi.tcp import TCP_ESTABLISHED
+from pysock.uapi.udp import UDP_MAX_SEGMENTS, UDP_SEGMENT
 from pysock.wire.ipv4 import DF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pysock.core.skbuff import SkBuff
     from pysock.core.sock import Address, MsgHdr
+    from pysock.core.sock_cmsg import SendCookie
     from pysock.families.inet.udp import UdpSock
 
     #: generation and device it was made for; longest payload (bytes); link-layer header with the first two bytes of
@@ -57,7 +75,8 @@ _PLAIN = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM
 def sendmsg(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
     """Send ``data`` as one datagram to ``msg.name``, or to the connected peer. How much was sent: all of it.
 
-    EMSGSIZE above 65507 bytes or the MTU; EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad
+    EMSGSIZE above 65507 bytes or the MTU, which UDP_SEGMENT's datagrams must not reach either, whose rules are
+    `check_segments`'; EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad
     control message; EACCES for broadcast without SO_BROADCAST; ENETUNREACH and other errors of routing; EAGAIN when the
     send buffer is full, or no port is left; EPIPE after SHUT_WR; EOPNOTSUPP for MSG_OOB; the pending error of the
     socket.
@@ -104,14 +123,14 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         raise err(errno.EOPNOTSUPP)
     autobind(sk)
     if sk.corked is not None:
-        flow, pieces = sk.corked  # the address of the first piece counts
+        flow, pieces, params = sk.corked  # the address of the first piece counts
     else:
-        flow = _find_flow(sk, flags, msg)
+        flow, params = _find_flow(sk, flags, msg)
         pieces = []
     total = n + sum(map(len, pieces))
     if total > flow[2]:
         rt = flow[-1]
-        if total > MAX_PAYLOAD or not may_fragment(sk):
+        if total > MAX_PAYLOAD or not (may_fragment(sk) or params.gso_size):
             ip_error.local_error(
                 sk, errno.EMSGSIZE, socket_mtu(sk, rt), rt.daddr, int.from_bytes(flow[5][10:], "big")
             )
@@ -122,14 +141,14 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         raise err(errno.EPIPE)
     pieces.append(data)
     if sk.cork or flags & MSG_MORE:
-        sk.corked = flow, pieces
+        sk.corked = flow, pieces, params
         sk.flows.clear()
         return n
     sk.corked = None
     if flags & MSG_CONFIRM:
         _confirm(flow[-1])
     wait_for_room(sk, flags)
-    _transmit(sk, flow, b"".join(pieces) if len(pieces) > 1 else data)
+    _transmit(sk, flow, b"".join(pieces) if len(pieces) > 1 else data, params)
     if flags & MSG_ZEROCOPY and n:
         zerocopy.completed(sk)
     return n
@@ -145,16 +164,17 @@ def _confirm(rt: Rtable) -> None:
 def push_pending(sk: UdpSock) -> None:
     """Send what was corked (udp_push_pending_frames)."""
     if sk.corked is not None:
-        flow, pieces = sk.corked
+        flow, pieces, params = sk.corked
         sk.corked = None
-        _transmit(sk, flow, b"".join(pieces))
+        _transmit(sk, flow, b"".join(pieces), params)
 
 
-def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
-    """The flow for one datagram; remembered if it is good for the next one too."""
+def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> tuple[Flow, ip_cmsg.SendParams]:
+    """The flow for one datagram, remembered if it is good for the next one too, and what holds for this one."""
     name: Address = None if msg is None else msg.name
-    params = ip_cmsg.SendParams(sk.bound_dev_if)
+    params = ip_cmsg.SendParams(sk)
     params.saddr = sk.saddr
+    params.gso_size = sk.gso_size
     if name is not None:
         daddr, dport = parse(name)
         if not dport:
@@ -163,9 +183,10 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         daddr, dport = sk.daddr, sk.dport
     else:
         raise err(errno.EDESTADDRREQ)
-    special = sk.table.coverage is not None or bool(sk.ip_options)
+    special = sk.table.coverage is not None or bool(sk.ip_options or sk.gso_size)
     if msg is not None and msg.control:
-        ip_cmsg.parse_send(msg.control, params)
+        parse_segment_size(msg.control, params)
+        ip_cmsg.parse_send(sk, msg.control, params)
         special = True
     flow = make_flow(sk, daddr, dport, params)
     rt = flow[-1]
@@ -180,7 +201,7 @@ def _find_flow(sk: UdpSock, flags: int, msg: MsgHdr | None) -> Flow:
         if len(sk.flows) >= _FLOW_LIMIT:
             sk.flows.clear()
         sk.flows[name] = flow
-    return flow
+    return flow, params
 
 
 def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams) -> Flow:
@@ -196,7 +217,7 @@ def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams)
         ttl = sk.ttl
     tos = params.tos if params.tos >= 0 else sk.tos
     try:
-        rt = route.output_for(sk, daddr, saddr, oif, dport, tos)
+        rt = route.output_for(sk, daddr, saddr, oif, dport, tos, params.mark)
     except OSError as exc:
         if exc.errno == errno.ENETUNREACH:
             inet.mibs.ip.OutNoRoutes += 1
@@ -214,13 +235,48 @@ def make_flow(sk: UdpSock, daddr: bytes, dport: int, params: ip_cmsg.SendParams)
     return rt.generation, sk.bound_dev_if, limit, hh + first, middle, names, ip_sum, udp_sum, len(hh), rt
 
 
-def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
-    """What the fast path of `sendmsg` does, with every option."""
+def parse_segment_size(control: Sequence[tuple[int, int, bytes]], params: SendCookie) -> None:
+    """UDP's own control messages (udp_cmsg_send): UDP_SEGMENT, two bytes, instead of the option. EINVAL for others."""
+    for level, kind, data in control:
+        if level == SOL_UDP:
+            if kind != UDP_SEGMENT or len(data) != 2:
+                raise err(errno.EINVAL)
+            params.gso_size = int.from_bytes(data, sys.byteorder)
+
+
+def check_segments(sk: UdpSock, gso_size: int, n: int, headers: int, mtu: int, no_check: bool) -> None:
+    """Whether ``n`` bytes may go as datagrams of ``gso_size``, with ``headers`` bytes of IP and UDP in front of each
+    (udp_send_skb).
+
+    EMSGSIZE for datagrams above the MTU; EINVAL for more than UDP_MAX_SEGMENTS or without checksums; EIO for UDP-Lite.
+    """
+    if headers + min(n, gso_size) > mtu:
+        raise err(errno.EMSGSIZE)
+    if n > gso_size * UDP_MAX_SEGMENTS or no_check:
+        raise err(errno.EINVAL)
+    if sk.table.coverage is not None:
+        raise err(errno.EIO)
+
+
+def make_super(skb: SkBuff, gso_size: int, n: int) -> None:
+    """``skb`` holds ``n`` bytes, which are one datagram up to ``gso_size``, else many."""
+    if n > gso_size:
+        skb.gso_size = gso_size
+        skb.gso_type = SKB_GSO_UDP_L4
+        skb.gso_segs = -(-n // gso_size)
+
+
+def _transmit(sk: UdpSock, flow: Flow, data: bytes, params: ip_cmsg.SendParams | None = None) -> None:
+    """What the fast path of `sendmsg` does, with every option; ``params`` None: none was asked for."""
     _, _, limit, front, middle, names, ip_sum, udp_sum, offset, rt = flow
     n = len(data)
     length = n + _HEADERS
-    direct = n <= limit and not sk.ip_options
-    if not direct and middle[0]:  # to be cut: DF is for datagrams that fit
+    gso_size = 0 if params is None else params.gso_size
+    if gso_size:
+        headers = _HEADERS + len(sk.ip_options)
+        check_segments(sk, gso_size, n, headers, socket_mtu(sk, rt), bool(sk.flags & SOCK_NO_CHECK))
+    direct = (n <= limit or gso_size) and not sk.ip_options
+    if middle[0] and n + len(sk.ip_options) > limit and may_fragment(sk):  # DF is for datagrams that fit
         middle = b"\0" + middle[1:]
         ip_sum += 0xFFFF - (DF % 0xFFFF)
     if not middle[0]:
@@ -249,10 +305,10 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
         coverage.finish(sk, skb, skb.transport_header)
     elif no_check:
         skb.ip_summed = CHECKSUM_NONE
-    if sk.priority:
-        skb.priority = sk.priority
-    if sk.mark:
-        skb.mark = sk.mark
+    if params is not None:
+        params.apply(sk, skb)
+        if gso_size:
+            make_super(skb, gso_size, n)
     if not rt.loopback:
         many = rt.type in (RTN_BROADCAST, RTN_MULTICAST)
         if direct and many and not loop_back(rt, skb, offset, sk.mc_loop):

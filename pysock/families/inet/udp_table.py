@@ -23,6 +23,7 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
+from pysock.core.sockopt_set import SOCK_UDP_GRO
 from pysock.families.inet import reuseport
 from pysock.families.inet.addr import ANY, host_text
 from pysock.families.inet.v6part import ANY6, same_address, takes_v4, takes_v6
@@ -147,6 +148,17 @@ class UdpTable:
                 continue
             return True
         return False
+
+    # -- GRO -----------------------------------------------------------------------------------------------
+
+    def offer_gro(self) -> None:
+        """A socket wants datagrams glued together: from now on GRO asks whose they are (udp_encap_enable)."""
+        if self.coverage is None:
+            self.inet.net.udp_gro = self._wants_gro
+
+    def _wants_gro(self, key: bytes, ifindex: int) -> bool:
+        sk = self.lookup(key, ifindex)
+        return sk is not None and sk.flags & SOCK_UDP_GRO != 0
 
     # -- finding -------------------------------------------------------------------------------------------
 

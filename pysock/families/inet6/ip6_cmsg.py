@@ -12,7 +12,8 @@ from struct import Struct
 from pysock.core.capability import CAP_NET_RAW
 from pysock.core.errors import err
 from pysock.core.skb_data import skb_copy_bits
-from pysock.core.sock_cmsg import receive_common
+from pysock.core.sock_cmsg import SendCookie, receive_common
+from pysock.core.sock_cmsg import parse_send as parse_send_common
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet import ip_cmsg
 from pysock.families.inet6.addr import ANY6, SCOPE_LINKLOCAL, is_multicast, is_v4mapped, scope_of, v4_of, v4mapped
@@ -43,7 +44,7 @@ from pysock.uapi import in6
 from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.in_ import IP_PKTINFO, IPPROTO_DSTOPTS, IPPROTO_HOPOPTS, IPPROTO_ROUTING
 from pysock.uapi.sockaddr import pack_in6
-from pysock.uapi.socket import SCM_CREDENTIALS, SCM_RIGHTS, SO_MARK, SOL_IP, SOL_IPV6, SOL_SOCKET
+from pysock.uapi.socket import SOL_IP, SOL_IPV6, SOL_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ EXTENSIONS: Final = {
 }
 
 
-class SendParams6:
+class SendParams6(SendCookie):
     """What is to be said about one datagram (struct ipcm6_cookie and flowi6). -1, None and ANY6: as the socket has
     it.
     """
@@ -80,6 +81,7 @@ class SendParams6:
     __slots__ = ("dontfrag", "flowinfo", "hop_limit", "oif", "options", "saddr", "tclass")
 
     def __init__(self, sk: InetSock, part: Pinfo6) -> None:
+        SendCookie.__init__(self, sk)
         self.oif = sk.bound_dev_if or part.sticky_oif
         self.saddr = part.saddr
         self.hop_limit = -1
@@ -97,8 +99,8 @@ def parse_send(sk: InetSock, control: Sequence[Control], params: SendParams6) ->
     for level, kind, data in control:
         if level == SOL_IPV6:
             _parse_one(sk, kind, data, params, given)
-        elif level == SOL_SOCKET and kind not in (SCM_RIGHTS, SCM_CREDENTIALS, SO_MARK):
-            raise err(errno.EINVAL)
+        elif level == SOL_SOCKET:
+            parse_send_common(sk, kind, data, params)
     if given:
         params.options = given  # instead of the sticky ones, as a whole
 

@@ -317,10 +317,7 @@ def send_message(sk: DatagramSock, where: Destination, skb: SkBuff, protocol: in
 def _prepare(sk: DatagramSock, where: Destination, skb: SkBuff) -> None:
     if not where.rt.loopback:
         charge_send(sk, skb)
-    if sk.priority:
-        skb.priority = sk.priority
-    if sk.mark:
-        skb.mark = sk.mark
+    where.params.apply(sk, skb)
 
 
 def finish_send(sk: DatagramSock, result: int) -> None:

@@ -3,7 +3,8 @@
 The common datagram takes one straight line from `ip6_input` to the socket's queue: `make_early`. Everything else comes
 through `rcv`, which validates, looks up, and lets the table remember the flow.
 
-A datagram without a checksum is an error here (RFC 8200 8.1). Every datagram is counted once, as in inet.udp_input.
+A datagram without a checksum is an error here (RFC 8200 8.1), unless UDP_NO_CHECK6_RX allows it (RFC 6935). Every
+datagram is counted once, as in inet.udp_input.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def make_early(table: UdpTable, inet6: Inet6Net) -> Callable[[SkBuff, bytes], bo
             or udp_size != size
             or not check
             or not skb.ip_summed
+            or skb.gso_size
             or dev is not skb.dev
             or generation != fib6.generation
             or sk.bound_dev_if
@@ -106,6 +108,7 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
     at = skb.data
     length = head[at + 4] << 8 | head[at + 5] or skb.len  # 0: a jumbogram (RFC 2675)
     coverage = table.coverage
+    no_check = False
     if length > skb.len or (length < 8 and coverage is None):
         drop_bad(table.mib6, skb, "PKT_TOO_SMALL")
         return
@@ -116,21 +119,25 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
     else:
         if length < skb.len:
             pskb_trim(skb, length)
-        good = (head[at + 6] or head[at + 7]) != 0 and (
-            skb.ip_summed != CHECKSUM_NONE
+        no_check = not (head[at + 6] or head[at + 7])
+        good = (
+            no_check  # which the socket must allow
+            or skb.ip_summed != CHECKSUM_NONE
             or fold(skb_checksum(skb, 0, length) + pseudo_v6(addresses[:16], addresses[16:], IPPROTO_UDP, length))
             == 0xFFFF
         )
     if not good:
-        table.mib6.InCsumErrors += 1
-        drop_bad(table.mib6, skb, "UDP_CSUM")
+        _drop_bad_sum(table, skb)
         return
     key = addresses + bytes(head[at : at + 4])
     ifindex = incoming_index(inet6, skb)
     if addresses[16] == 0xFF:
-        _deliver_many(table, inet6, skb, key, ifindex)
+        _deliver_many(table, inet6, skb, key, ifindex, no_check)
         return
     sk = table.lookup(key, ifindex)
+    if no_check and (sk is None or not sk.no_check6_rx):
+        _drop_bad_sum(table, skb)
+        return
     if sk is None:
         table.mib6.NoPorts += 1
         icmp6.send(inet6, skb, DEST_UNREACH, PORT_UNREACH, 0)
@@ -143,9 +150,20 @@ def rcv(table: UdpTable, inet6: Inet6Net, skb: SkBuff) -> None:
     queue(table, table.mib6, sk, skb)
 
 
-def _deliver_many(table: UdpTable, inet6: Inet6Net, skb: SkBuff, key: bytes, ifindex: int) -> None:
+def _drop_bad_sum(table: UdpTable, skb: SkBuff) -> None:
+    table.mib6.InCsumErrors += 1
+    drop_bad(table.mib6, skb, "UDP_CSUM")
+
+
+def _deliver_many(
+    table: UdpTable, inet6: Inet6Net, skb: SkBuff, key: bytes, ifindex: int, no_check: bool
+) -> None:
     """A datagram for everybody who listens: each gets a clone."""
-    takers = [sk for sk in table.by_port.get(int.from_bytes(key[34:], "big"), ()) if _concerns(sk, key, ifindex)]
+    takers = [
+        sk
+        for sk in table.by_port.get(int.from_bytes(key[34:], "big"), ())
+        if (sk.no_check6_rx or not no_check) and _concerns(sk, key, ifindex)
+    ]
     if not takers:
         table.mib6.IgnoredMulti += 1
         kfree_skb(skb, "IP_MULTICAST")

@@ -11,8 +11,9 @@ import errno
 from struct import Struct
 
 from pysock.core.errors import err
-from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff, finished_skb
+from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_PARTIAL, SkBuff, finished_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_DONTROUTE, MsgHdr
+from pysock.core.sockopt_set import SOCK_TX_TSTAMP
 from pysock.families.inet import udp_output, zerocopy
 from pysock.families.inet.addr import host_text as host_text4
 from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
@@ -46,6 +47,7 @@ _UDP_HEADER: Final = 8
 _CHECK: Final = 6  # where the checksum is in UDP's header
 MAX_PAYLOAD: Final = 0xFFFF - _UDP_HEADER
 _FLOW_LIMIT: Final = 1024
+_SPECIAL: Final = SOCK_DONTROUTE | SOCK_TX_TSTAMP
 _PLAIN: Final = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CONFIRM
 _PEER: Final = "peer"
 
@@ -53,11 +55,12 @@ _PEER: Final = "peer"
 def sendmsg(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> int:
     """Send ``data`` as one datagram to ``msg.name``, or to the connected peer. How much was sent: all of it.
 
-    EMSGSIZE above 65527 bytes, or above the MTU where fragmenting is off; EDESTADDRREQ without an address and a peer;
-    EINVAL for port 0 or a bad control message; ENETUNREACH and other errors of routing; the others as in inet.
+    EMSGSIZE above 65527 bytes, or above the MTU where fragmenting is off; those of `udp_output.check_segments`;
+    EDESTADDRREQ without an address and a peer; EINVAL for port 0 or a bad control message; ENETUNREACH and other errors
+    of routing; the others as in inet.
     """
     flow = sk.flows.get(_PEER if msg is None or msg.name is None else msg.name)
-    if flow is None or sk.err or flags & ~_PLAIN or sk.flags & SOCK_DONTROUTE or sk.priority or sk.mark:
+    if flow is None or sk.err or flags & ~_PLAIN or sk.flags & _SPECIAL or sk.priority or sk.mark:
         return _sendmsg_slow(sk, data, flags, msg)
     if msg is not None and msg.control:
         return _sendmsg_slow(sk, data, flags, msg)
@@ -84,7 +87,7 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
     autobind(sk)
     name = None if msg is None else msg.name
     if sk.corked is not None:
-        flow, pieces = sk.corked  # the address of the first piece counts
+        flow, pieces, _ = sk.corked  # the address of the first piece counts
         if len(flow) != 9:  # IPv4's
             return udp_output.sendmsg(sk, data, flags, _msg_v4(msg, None))
     else:
@@ -104,13 +107,18 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         if not dport:
             raise err(errno.EINVAL)
         pieces = []
-        flow = make_flow(sk, destination(sk, daddr, msg, flowinfo, scope_id, dport))
+        where = destination(sk, daddr, msg, flowinfo, scope_id, dport)
+        where.params.gso_size = sk.gso_size
+        if msg is not None and msg.control:
+            udp_output.parse_segment_size(msg.control, where.params)
+        flow = make_flow(sk, where)
         _remember(sk, flow, flags, msg)
     _, _, limit, _, _, _, _, rt, where = flow
     total = n + sum(map(len, pieces))
     if total > limit:
         mtu = mtu_for(part, rt)
-        if total > MAX_PAYLOAD or not may_fragment(part, where.params.dontfrag):
+        may_cut = where.params.gso_size or may_fragment(part, where.params.dontfrag)
+        if total > MAX_PAYLOAD or not may_cut:
             raise refuse_long(sk, where, mtu)
     if sk.err:
         raise err(sk.take_error())
@@ -118,7 +126,7 @@ def _sendmsg_slow(sk: UdpSock, data: bytes, flags: int, msg: MsgHdr | None) -> i
         raise err(errno.EPIPE)
     pieces.append(data)
     if sk.cork or flags & MSG_MORE:
-        sk.corked = flow, pieces
+        sk.corked = flow, pieces, where.params
         sk.flows.clear()
         return n
     sk.corked = None
@@ -143,7 +151,7 @@ def push_pending(sk: UdpSock) -> None:
     """Send what was corked (udp_v6_push_pending_frames)."""
     if sk.corked is None:
         return
-    flow, pieces = sk.corked
+    flow, pieces, _ = sk.corked
     if len(flow) != 9:
         udp_output.push_pending(sk)
         return
@@ -171,6 +179,7 @@ def _remember(sk: UdpSock, flow: Flow, flags: int, msg: MsgHdr | None) -> None:
     """Keep the flow, if it is good for the next datagram too."""
     rt = flow[7]
     special = bool(msg is not None and msg.control) or sk.table.coverage is not None
+    special = special or sk.gso_size != 0 or sk.no_check6_tx
     if flags & MSG_DONTROUTE or sk.flags & SOCK_DONTROUTE:
         special = True
         if rt.gateway is not None:
@@ -188,19 +197,25 @@ def _transmit(sk: UdpSock, part: Pinfo6, flow: Flow, data: bytes) -> None:
     _, _, _, _, middle, udp_sum, _, rt, where = flow
     n = len(data)
     length = n + _UDP_HEADER
+    options = where.params.options
+    gso_size = where.params.gso_size
+    if gso_size:
+        headers = _IP_HEADER + _UDP_HEADER + (options.size() if options else 0)
+        udp_output.check_segments(sk, gso_size, n, headers, mtu_for(part, rt), sk.no_check6_tx)
     head = middle[34:] + length.to_bytes(2, "big") + ((udp_sum + n) % 0xFFFF).to_bytes(2, "big")
     skb = SkBuff(head, 0, length, n, (data,) if n else ())
     skb.ip_summed = CHECKSUM_PARTIAL
     skb.csum_offset = _CHECK
     if sk.table.coverage is not None:
         sk.table.coverage.finish(sk, skb, 0)
-    if sk.priority:
-        skb.priority = sk.priority
-    if sk.mark:
-        skb.mark = sk.mark
+    elif sk.no_check6_tx:
+        skb.head = head[:_CHECK] + b"\0\0"
+        skb.ip_summed = CHECKSUM_NONE
+    where.params.apply(sk, skb)
+    if gso_size:
+        udp_output.make_super(skb, gso_size, n)
     if not rt.loopback:
         charge_send(sk, skb)
-    options = where.params.options
     result = ip6_output.send_datagram(
         part.inet6,
         rt,

@@ -21,11 +21,12 @@ from support.realnet import RealNet, device_name
 import pysock
 from pysock.core.device import NetDevice, dev_close, dev_open, unregister_netdev
 from pysock.core.kernel import Kernel
-from pysock.core.netdev_features import NETIF_F_TSO
+from pysock.core.netdev_features import NETIF_F_GSO_UDP_L4, NETIF_F_TSO
 from pysock.drivers.tap.device import TapOps
 from pysock.families.inet.net import InetNet
 from pysock.shim import uplink
 from pysock.uapi.if_ether import ETH_P_ARP, ETH_P_IP
+from pysock.uapi.udp import UDP_GRO, UDP_SEGMENT
 from pysock.vfs.task import Task, current
 
 OURS4, THEIRS4 = "10.77.0.2", "10.77.0.1"
@@ -167,6 +168,41 @@ def test_datagrams(site: Site, family: int, ours: str, theirs: str) -> None:
             assert other.recvfrom(65536)[0] == data
             other.sendto(data, mine.getsockname()[:2])
             assert mine.recvfrom(65536)[0] == data
+
+
+@pytest.mark.parametrize("site", MODES, indirect=True)
+@pytest.mark.parametrize(("family", "ours", "theirs"), FAMILIES, ids=["ipv4", "ipv6"])
+def test_many_datagrams_in_one_send(site: Site, family: int, ours: str, theirs: str) -> None:
+    """UDP_SEGMENT and UDP_GRO, both ways; with offloads it is one packet on the TAP too."""
+    data = random.Random(3).randbytes(10_500)
+    with site.socket(family, real.SOCK_DGRAM) as mine, site.peer.socket(family, real.SOCK_DGRAM) as other:
+        mine.bind((ours, 0))
+        other.bind((theirs, 0))
+        for one in (mine, other):  # the neighbours get to know each other
+            one.sendto(b"", (mine, other)[one is mine].getsockname()[:2])
+        assert (mine.recv(9), other.recv(9)) == (b"", b"")
+        offloads = bool(site.dev.features & NETIF_F_GSO_UDP_L4)
+        for source, sink in ((mine, other), (other, mine)):
+            source.setsockopt(real.SOL_UDP, UDP_SEGMENT, 1000)
+            stats = site.dev.stats.copy()
+            source.sendto(data, sink.getsockname()[:2])
+            assert [sink.recv(2000) for _ in range(11)] == [data[at : at + 1000] for at in range(0, 10_500, 1000)]
+            packets = (site.dev.stats.tx_packets - stats.tx_packets) + (site.dev.stats.rx_packets - stats.rx_packets)
+            assert packets < 11 if offloads else packets >= 11  # others may come by: neighbour discovery's
+            sink.setsockopt(real.SOL_UDP, UDP_GRO, 1)
+            source.sendto(data, sink.getsockname()[:2])
+            got, control, _, _ = sink.recvmsg(20_000, 100)
+            size = len(got)
+            if control:
+                assert control == [(real.SOL_UDP, UDP_GRO, struct.pack("=i", 1000))]
+            else:
+                assert size == 1000
+            while len(got) < len(data):  # without offloads they come in as many packets as the reader is late for
+                got += sink.recv(20_000)
+            assert got == data
+            if offloads:
+                assert size == len(data)
+    assert not site.dev.stats.tx_errors
 
 
 def test_ping(site: Site) -> None:

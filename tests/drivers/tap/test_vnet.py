@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pysock.core.gso import SKB_GSO_TCP_ECN, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_GSO_UDP_L4
 from pysock.core.skbuff import (
     CHECKSUM_NONE,
     CHECKSUM_PARTIAL,
@@ -16,14 +17,7 @@ from pysock.core.skbuff import (
     build_skb,
 )
 from pysock.drivers.tap.chardev import VNET_HDR_SIZE
-from pysock.drivers.tap.vnet import (
-    SKB_GSO_TCP_ECN,
-    SKB_GSO_TCPV4,
-    SKB_GSO_TCPV6,
-    SKB_GSO_UDP_L4,
-    from_skb,
-    to_skb,
-)
+from pysock.drivers.tap.vnet import from_skb, to_skb
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
 
 
