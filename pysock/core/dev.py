@@ -35,6 +35,7 @@ from pysock.core.netdevice import (
     dev_hold,
     dev_put,
 )
+from pysock.core.netfilter import NF_NETDEV_INGRESS
 from pysock.core.notifier import RawNotifierChain, notifier_to_errno
 from pysock.core.procfs_dev import net_dev_text, softnet_stat_text
 from pysock.core.qdisc import DEV_TX_WEIGHT, QdiscOps
@@ -121,8 +122,8 @@ class DeviceLayer:
         return NET_RX_SUCCESS
 
     def _receive_slow(self, skb: SkBuff) -> bool:
-        """The taps, what was put at the device's ingress, its VLANs, its rx_handler (__netif_receive_skb_core). Each of
-        them may hand the packet to another device. True: it is gone.
+        """The taps, what was put at the device's ingress, netfilter's hooks there, its VLANs, its rx_handler
+        (__netif_receive_skb_core). Each of them may hand the packet to another device. True: it is gone.
         """
         while True:
             dev: NetDevice = skb.dev  # type: ignore[assignment]  # as above
@@ -137,6 +138,9 @@ class DeviceLayer:
                         deliver_taps(dev, skb)
                     if (handler := dev.ingress) is not None:
                         result = handler(skb)
+                    if result == RX_HANDLER_PASS and dev.nf is not None and dev.nf.points[NF_NETDEV_INGRESS]:
+                        dev.nf.ingress(skb, self._accepted)
+                        return True
                 if result == RX_HANDLER_PASS and dev.vlan_group is not None:
                     handler = dev.vlan_group.receive
                     result = handler(skb)
@@ -153,6 +157,13 @@ class DeviceLayer:
                 self._deliver_exact(skb, dev)
             if result != RX_HANDLER_ANOTHER:
                 return True
+
+    def _accepted(self, skb: SkBuff) -> int:
+        """The hooks at a device's ingress let it pass: on with what comes behind them."""
+        dev = skb.dev
+        if dev is not None and dev.rx_slow:
+            skb.need_ext().redirect = dev
+        return self.receive_skb(skb)
 
     def _strip_tag(self, skb: SkBuff) -> bool:
         """Make a packet that no VLAN device took a plain one. True: it is gone, another VLAN's or malformed."""

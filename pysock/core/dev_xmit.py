@@ -1,6 +1,7 @@
 """The transmit path below `NetDevice.queue_xmit`, for every packet that cannot go straight to the driver.
 
-    xmit_slow -> validate (GSO, linearize, checksum) -> taps -> ndo_start_xmit      without a queueing discipline
+    xmit_slow -> netfilter's EGRESS, then
+              -> validate (GSO, linearize, checksum) -> taps -> ndo_start_xmit      without a queueing discipline
               -> qdisc.xmit -> enqueue ... dequeue -> validate -> taps -> ndo_start_xmit         with one
 
 Rules that keep it true: a packet handed in is always disposed of, exactly once: sent, queued, or freed and counted.
@@ -52,6 +53,13 @@ PLAIN = NETIF_F_SG | NETIF_F_HW_CSUM
 def xmit_slow(dev: NetDevice, skb: SkBuff) -> int:
     """__dev_queue_xmit() for everything but the direct case."""
     skb.mac_header = skb.data
+    if dev.nf is not None:
+        return dev.nf.egress(skb, lambda skb: _xmit_accepted(dev, skb))
+    return _xmit_accepted(dev, skb)
+
+
+def _xmit_accepted(dev: NetDevice, skb: SkBuff) -> int:
+    """The hooks at the device's egress, if any, let it pass."""
     if not dev.flags & IFF_UP:
         return _drop(dev, skb, -errno.ENETDOWN, "DEV_READY")
     if not dev.carrier:

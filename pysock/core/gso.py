@@ -45,6 +45,18 @@ def gso_segment(skb: SkBuff, features: int = 0) -> list[SkBuff]:
     return udp_gso_segment(skb) if skb.gso_type & SKB_GSO_UDP_L4 else tcp_gso_segment(skb)
 
 
+def gso_fits(skb: SkBuff, network: int, transport: int, mtu: int) -> bool:
+    """Whether what a super-segment stands for fits ``mtu`` (skb_gso_validate_network_len); its headers are at those
+    offsets into ``skb.head``.
+    """
+    size = udp.HEADER_SIZE
+    if not skb.gso_type & SKB_GSO_UDP_L4:
+        if transport + 13 > skb.data + skb.len - skb.data_len:
+            return False
+        size = skb.head[transport + 12] >> 4 << 2
+    return transport - network + size + skb.gso_size <= mtu
+
+
 def pass_on_owner(skb: SkBuff, segments: list[SkBuff]) -> None:
     """The socket that pays for ``skb``, which was cut into ``segments`` and is about to be freed, pays until the last
     of them has left.

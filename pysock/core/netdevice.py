@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pysock.core.ethtool_ops import EthtoolOps
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
+    from pysock.core.netfilter import DeviceHooks
     from pysock.core.qdisc import Qdisc
     from pysock.core.rps import RxQueue
     from pysock.core.skbuff import SkBuff
@@ -88,8 +89,8 @@ class NetDevice:
         "addr_len", "alias", "allmulti", "broadcast", "carrier", "dev_addr", "dormant", "driver", "ethtool_ops",
         "features", "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "holders", "hw_features",
         "ifindex", "ingress", "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu",
-        "mtu", "name", "napi_list", "net", "netdev_ops", "no_queue", "num_rx_queues", "num_tx_queues", "operstate",
-        "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc",
+        "mtu", "name", "napi_list", "net", "netdev_ops", "nf", "no_queue", "num_rx_queues", "num_tx_queues",
+        "operstate", "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc",
         "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len",
         "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog",
         "watchdog_timeo", "xmit_direct", "xps",
@@ -142,8 +143,9 @@ class NetDevice:
         self.taps: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
         self.rx_handler: Callable[[SkBuff], int] | None = None
         self.ingress: Callable[[SkBuff], int] | None = None
+        self.nf: DeviceHooks | None = None  # netfilter's
         self.vlan_group: VlanGroup | None = None
-        self.rx_slow = False  # any of taps, ingress, vlan_group, rx_handler looks at received packets first
+        self.rx_slow = False  # any of taps, ingress, nf, vlan_group, rx_handler looks at received packets first
         self.master: NetDevice | None = None
         self.uppers: tuple[NetDevice, ...] = ()
         self.lowers: tuple[NetDevice, ...] = ()
@@ -175,7 +177,8 @@ class NetDevice:
     def update_path(self) -> None:
         """Decide anew whether packets may go straight to the driver; call after any change to what that rests on."""
         self.taps = self.net.ptype_all + self.ptype_all
-        self.rx_slow = bool(self.taps) or (self.rx_handler or self.ingress or self.vlan_group) is not None
+        watched = self.rx_handler or self.ingress or self.vlan_group or self.nf
+        self.rx_slow = bool(self.taps) or watched is not None
         qdisc = self.qdisc
         self.xmit_direct = (
             self.flags & IFF_UP != 0
@@ -183,6 +186,7 @@ class NetDevice:
             and not self.tx_stopped
             and not self.taps
             and self.num_tx_queues == 1
+            and self.nf is None
             and (qdisc is None or qdisc.queueless)
             and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
             and self.gso_max_size >= GSO_MAX_SIZE

@@ -14,6 +14,7 @@ from __future__ import annotations
 from struct import Struct
 
 from pysock.core.clock import NSEC_PER_MSEC
+from pysock.core.gso import gso_fits
 from pysock.core.netfilter import NF_INET_FORWARD, NFPROTO_IPV4
 from pysock.core.skb_copy import skb_share_check
 from pysock.core.skbuff import (
@@ -29,7 +30,6 @@ from pysock.families.inet.devinet import in_device, onlink
 from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
 from pysock.families.inet.ip_output import finish_output
 from pysock.uapi.if_packet import PACKET_HOST
-from pysock.uapi.in_ import IPPROTO_TCP
 from pysock.wire.icmp import PKT_FILTERED
 
 TYPE_CHECKING = False
@@ -167,7 +167,7 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     mtu = rt.mtu if forwarder.use_pmtu else rt.dev.mtu
     length = skb.len
     cut = length > mtu
-    if cut and skb.gso_size and _segments_fit(skb, off, size, mtu):
+    if cut and skb.gso_size and gso_fits(skb, off, off + size, mtu):
         cut = False
     if cut and head[off + 6] & _DF:
         mibs.FragFails += 1
@@ -216,18 +216,6 @@ def _move_headers(skb: SkBuff, off: int, to: int, size: int) -> None:
     skb.data = skb.network_header = to
     skb.transport_header = to + size
     skb.mac_header = -1
-
-
-def _segments_fit(skb: SkBuff, off: int, size: int, mtu: int) -> bool:
-    """Whether what a super-segment will be cut into fits (skb_gso_validate_network_len)."""
-    head = skb.head
-    transport = 8
-    at = off + size
-    if head[off + 9] == IPPROTO_TCP:
-        if at + 13 > skb.data + skb.len - skb.data_len:
-            return False
-        transport = head[at + 12] >> 4 << 2
-    return size + transport + skb.gso_size <= mtu
 
 
 def _finish(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool, dev: NetDevice) -> None:

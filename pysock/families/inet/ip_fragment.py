@@ -118,7 +118,7 @@ def _piece(skb: SkBuff, rt: Rtable, header: bytearray, word: int, data: bytes) -
     piece.protocol = ETH_P_IP
     piece.dev = rt.dev
     if skb.ext is not None:
-        piece.priority, piece.mark = skb.priority, skb.mark
+        piece.priority, piece.mark, piece.tstamp = skb.priority, skb.mark, skb.tstamp
     return piece
 
 

@@ -5,6 +5,7 @@ Not here: redirects to the sender, proxied neighbours.
 
 from __future__ import annotations
 
+from pysock.core.gso import gso_fits
 from pysock.core.skb_copy import skb_cow_head
 from pysock.core.skbuff import SkBuff, kfree_skb, skb_push
 from pysock.families.inet6 import icmp6, ip6_output, route
@@ -49,7 +50,7 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
         return
     came_in = skb.dev
     size = skb.len + skb.data - skb.network_header
-    if size > rt.mtu and not skb.gso_size:
+    if size > rt.mtu and not (skb.gso_size and gso_fits(skb, skb.network_header, skb.data, rt.mtu)):
         icmp6.send(inet6, skb, PKT_TOOBIG, 0, rt.mtu)
         mibs.InTooBigErrors += 1
         mibs.FragFails += 1

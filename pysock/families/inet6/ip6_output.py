@@ -26,7 +26,6 @@ from pysock.core.skbuff import (
     CHECKSUM_UNNECESSARY,
     SkBuff,
     consume_skb,
-    skb_push_data,
     skb_release_data,
 )
 from pysock.families.inet.fib import RTN_MULTICAST
@@ -147,26 +146,18 @@ def _queue_xmit_slow(sk: InetSock, rt: Rt6, skb: SkBuff, header: bytes) -> int:
 
 def chain_headers(
     protocol: int, hopopts: bytes = b"", dstopts0: bytes = b"", routing: bytes = b"", dstopts: bytes = b""
-) -> tuple[int, bytes, int, bytes, int]:
-    """Extension headers in RFC 8200's order (4.1), each with its "next header" byte put right.
-
-    ``dstopts0`` are the options for the first destinations and count only with ``routing``. Returns (the IPv6 header's
-    next header, the bytes that every fragment carries, the index in them of the last "next header" byte or -1 when
-    there are none, the bytes that belong to the fragmentable part, the protocol number of that part).
+) -> tuple[int, bytes]:
+    """Extension headers in RFC 8200's order (4.1), each with its "next header" byte put right, behind the IPv6 header's
+    next header. ``dstopts0`` are the options for the first destinations and count only with ``routing``.
     """
-    tail, inner = (dstopts, IPPROTO_DSTOPTS) if dstopts else (b"", protocol)
-    if tail:
-        tail = bytes((protocol,)) + tail[1:]
-    head = b""
-    last = -1
-    nexthdr = inner
-    for kind, header in ((IPPROTO_ROUTING, routing), (IPPROTO_DSTOPTS, dstopts0 if routing else b""),
-                         (IPPROTO_HOPOPTS, hopopts)):  # fmt: skip
+    chain = b""
+    nexthdr = protocol
+    for kind, header in ((IPPROTO_DSTOPTS, dstopts), (IPPROTO_ROUTING, routing),
+                         (IPPROTO_DSTOPTS, dstopts0 if routing else b""), (IPPROTO_HOPOPTS, hopopts)):  # fmt: skip
         if header:
-            head = bytes((nexthdr,)) + header[1:] + head
-            last = last + len(header) if last >= 0 else 0
+            chain = bytes((nexthdr,)) + header[1:] + chain
             nexthdr = kind
-    return nexthdr, head, last, tail, inner
+    return nexthdr, chain
 
 
 def send_datagram(
@@ -195,16 +186,10 @@ def send_datagram(
     """
     if hoplimit is None:
         hoplimit = rt.hop_limit
-    nexthdr = inner = protocol
+    nexthdr = protocol
     head = b""
-    last = -1
-    skip = 0
     if hopopts or routing or dstopts:
-        nexthdr, head, last, tail, inner = chain_headers(protocol, hopopts, dstopts0, routing, dstopts)
-        if tail:
-            skip = len(tail)
-            skb_push_data(payload, tail)
-            payload.transport_header = payload.data + skip
+        nexthdr, head = chain_headers(protocol, hopopts, dstopts0, routing, dstopts)
     length = payload.len + len(head)
     mibs = inet6.mibs.ip6
     if length > MAX_PAYLOAD:
@@ -219,10 +204,8 @@ def send_datagram(
             mibs.FragFails += 1
             consume_skb(payload)
             return -errno.EMSGSIZE
-        from pysock.families.inet6.fragment import send_fragments
-
-        return send_fragments(inet6, rt, header, last, inner, payload, limit, loop)
-    return finish(inet6, rt, header, payload, len(header) + skip, loop)
+        return finish(inet6, rt, header, payload, len(header), loop, mtu=limit)
+    return finish(inet6, rt, header, payload, len(header), loop)
 
 
 def send_packet(inet6: Inet6Net, rt: Rt6, packet: SkBuff, loop: bool = True) -> int:
@@ -244,10 +227,12 @@ def finish(
     transport: int,
     loop: bool = True,
     came_in: NetDevice | None = None,
+    mtu: int = 0,
 ) -> int:
-    """Put ``header`` in front of ``payload`` and give the packet to the next hop (ip6_finish_output2), past the
-    netfilter hooks. ``transport`` is the offset of the transport header in the packet, ``came_in`` where one came in
-    that is forwarded. 0, or a negative errno.
+    """Put ``header`` in front of ``payload`` and give the packet to the next hop (ip6_finish_output), past the
+    netfilter hooks, which see it whole; then it is cut into fragments of ``mtu`` bytes (0: it fits). ``transport`` is
+    the offset of the transport header in the packet, ``came_in`` where one came in that is forwarded. 0, or a negative
+    errno.
     """
     if payload.shinfo is not None:
         skb_release_data(payload)
@@ -262,18 +247,18 @@ def finish(
     payload.protocol = ETH_P_IPV6
     payload.dev = rt.dev
     if rt.inner is None:
-        return _finish_accepted(inet6, rt, payload, loop)
-    return _long_way(inet6, rt, rt.inner, payload, loop, came_in)
+        return finish_accepted(inet6, rt, payload, loop, mtu)
+    return _long_way(inet6, rt, rt.inner, payload, loop, came_in, mtu)
 
 
 def _long_way(
-    inet6: Inet6Net, rt: Rt6, inner: Rtable, skb: SkBuff, loop: bool, came_in: NetDevice | None
+    inet6: Inet6Net, rt: Rt6, inner: Rtable, skb: SkBuff, loop: bool, came_in: NetDevice | None, mtu: int
 ) -> int:
-    """Over a detour: LOCAL_OUT or FORWARD, then POST_ROUTING, then ``inner``. Hooks see fragments, not what was cut."""
+    """Over a detour: LOCAL_OUT or FORWARD, then POST_ROUTING, then ``inner``."""
     assert isinstance(inner, Rt6)
 
     def accepted(skb: SkBuff) -> int:
-        return _finish_accepted(inet6, inner, skb, loop)
+        return finish_accepted(inet6, inner, skb, loop, mtu)
 
     nf = inet6.nf
     if nf is None:
@@ -286,8 +271,14 @@ def _long_way(
     return nf.run(NFPROTO_IPV6, point, skb, came_in, rt.dev, routed, skb.sk)
 
 
-def _finish_accepted(inet6: Inet6Net, rt: Rt6, payload: SkBuff, loop: bool) -> int:
-    """``payload`` is a finished packet at its IPv6 header."""
+def finish_accepted(inet6: Inet6Net, rt: Rt6, payload: SkBuff, loop: bool, mtu: int = 0) -> int:
+    """Give ``payload``, a finished packet at its IPv6 header, to the next hop (ip6_finish_output2), in fragments if it
+    is longer than ``mtu`` (0: it is not). 0, or a negative errno.
+    """
+    if mtu and payload.len > mtu:
+        from pysock.families.inet6.fragment import fragment
+
+        return fragment(inet6, rt, payload, mtu, loop)
     mibs = inet6.mibs.ip6
     if rt.type == RTN_MULTICAST:
         mibs.OutMcastPkts += 1

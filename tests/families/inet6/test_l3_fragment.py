@@ -222,15 +222,23 @@ def test_datagrams_beyond_64_kib(wire: Wire6) -> None:
 
 
 def test_headers_before_and_behind_the_fragment_header(wire: Wire6) -> None:
+    """Destination options are in every fragment, but for those behind a routing header, as Linux has it."""
     hop = ipv6.build_options(0, [(5, b"\0\0")])
-    behind = ipv6.build_options(0, [(0x1E, b"ab")])
-    assert wire.send(PEER, DATA, hopopts=hop, dstopts=behind) == 0
-    packets = wire.sent()
-    for packet in packets:
-        extensions, _, _ = ipv6.walk(packet[6], packet, 40)
-        assert [one.kind for one in extensions][:2] == [0, 44]
-    assert ipv6.FRAGMENT.unpack_from(packets[0], 48)[0] == 60
-    assert reassembled(packets, 8) == bytes((200,)) + behind[1:] + DATA
+    options = ipv6.build_options(0, [(0x1E, b"ab")])
+    routing = bytes((0, 2, 2, 0)) + bytes(4) + PEER
+    for headers, front, behind in (
+        ({"hopopts": hop, "dstopts": options}, [0, 60], b""),
+        ({"hopopts": hop, "dstopts0": options, "routing": routing}, [0, 60, 43], b""),
+        ({"routing": routing, "dstopts": options}, [43], bytes((200,)) + options[1:]),
+    ):
+        assert wire.send(PEER, DATA, **headers) == 0
+        packets = wire.sent()
+        for packet in packets:
+            extensions, _, _ = ipv6.walk(packet[6], packet, 40)
+            assert [one.kind for one in extensions][: len(front) + 1] == [*front, 44]
+        size = sum(len(headers[name]) for name in headers) - len(behind)
+        assert ipv6.FRAGMENT.unpack_from(packets[0], 40 + size)[0] == (60 if behind else 200)
+        assert reassembled(packets, size) == behind + DATA
 
 
 def test_order_of_extension_headers(wire: Wire6) -> None:
@@ -261,8 +269,7 @@ def test_checksums_are_finished_wherever_the_transport_begins(wire: Wire6, size:
     wire.w0.update_path()
     assert wire.call(go) == 0
     packets = wire.sent()
-    datagram = packets[0][40:] if size == 100 else reassembled(packets)
-    datagram = datagram[len(options) :]
+    datagram = packets[0][40 + len(options) :] if size == 100 else reassembled(packets, len(options))
     assert verify(datagram, pseudo_v6(ME, PEER, 17, len(datagram)))
 
 

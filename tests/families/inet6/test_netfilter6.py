@@ -14,6 +14,8 @@ from pysock.core.netfilter import (
     NF_DROP,
     NF_INET_LOCAL_OUT,
     NF_INET_PRE_ROUTING,
+    NF_REPEAT,
+    NF_STOLEN,
     NFPROTO_IPV6,
     NfHookOps,
     NfState,
@@ -157,3 +159,92 @@ def test_a_connection_meets_the_hooks_from_the_first_to_the_last() -> None:
     assert api.recvfrom(peer)[0] == b"after"
     assert seen == []
     assert api.inet6.nf is None
+
+
+def test_a_big_packet_is_seen_whole_by_who_sends_it(hosts: tuple[Lab6, Host6, Host6]) -> None:
+    """Output hooks come before it is cut; LOCAL_IN of IPv6 comes before the extension headers, so it sees fragments."""
+    lab, a, b = hosts
+    out, back = Watch(a), Watch(b)
+    assert a.send(a6("2001:db8::2"), bytes(4000)) == 0
+    lab.settle(1)
+    assert b.got == [bytes(4000)]
+    assert out.seen == ["output ->eth0", "postrouting ->eth0"]
+    assert back.seen == ["prerouting eth0>-", "input eth0>-"] * 3
+
+
+def test_what_a_hook_holds_is_cut_when_it_goes_on(hosts: tuple[Lab6, Host6, Host6]) -> None:
+    lab, a, b = hosts
+    held: list[tuple[SkBuff, NfState]] = []
+
+    def steal(skb: SkBuff, state: NfState) -> int:
+        if skb.head[skb.data + 6] != 200:
+            return NF_ACCEPT
+        held.append((skb, state))
+        return NF_STOLEN
+
+    a.call(nf_register_net_hook, a.net, NfHookOps(steal, NFPROTO_IPV6, NF_INET_LOCAL_OUT))
+    assert a.send(a6("2001:db8::2"), bytes(4000)) == 0
+    lab.settle(1)
+    assert b.got == []
+    ((skb, state),) = held
+    assert a.call(state.resume, skb) == 0
+    lab.settle(1)
+    assert b.got == [bytes(4000)]
+
+
+@pytest.fixture
+def routed() -> tuple[Lab6, Host6, Host6, Host6]:
+    lab = Lab6()
+    a, router, b = lab.host(), lab.host(), lab.host()
+    _, first = lab.cable(a, router)
+    second, _ = lab.cable(router, b)
+    a.add("2001:db8:1::1/64")
+    router.add("2001:db8:1::fe/64", first.name)
+    router.add("2001:db8:2::fe/64", second.name)
+    b.add("2001:db8:2::2/64")
+    router.sysctl("net.ipv6.conf.all.forwarding", 1)
+    lab.settle()
+    a.call(add_route, a.inet6, a6("::"), 0, gateway=a6("2001:db8:1::fe"), dev=a.dev())
+    b.listen()
+    a.send(a6("2001:db8:2::2"), b"fill the caches")
+    lab.settle(1)
+    b.got.clear()
+    return lab, a, router, b
+
+
+@pytest.mark.parametrize("point", range(5))
+def test_every_point_has_every_verdict(routed: tuple[Lab6, Host6, Host6, Host6], point: int) -> None:
+    """In order of priority: one looks twice, one steals and resumes, one drops; what comes behind does not see that."""
+    lab, a, router, b = routed
+    host = (router, b, router, a, a)[point]
+    order: list[str] = []
+    verdicts = {"first": [NF_REPEAT], "thief": [NF_STOLEN], "wall": [NF_ACCEPT, NF_DROP]}
+    held: list[tuple[SkBuff, NfState]] = []
+
+    def ops(name: str, priority: int) -> NfHookOps:
+        def hook(skb: SkBuff, state: NfState) -> int:
+            if skb.head[skb.data + 6] != 200:
+                return NF_ACCEPT
+            order.append(name)
+            verdict = verdicts[name].pop(0) if verdicts.get(name) else NF_ACCEPT
+            if verdict == NF_STOLEN:
+                held.append((skb, state))
+            return verdict
+
+        return NfHookOps(hook, NFPROTO_IPV6, point, priority, name)
+
+    hooks = [ops("last", 30), ops("wall", 20), ops("thief", 10), ops("first", -10)]
+    for one in hooks:
+        host.call(nf_register_net_hook, host.net, one)
+    assert a.send(a6("2001:db8:2::2"), b"stolen") == 0
+    lab.settle(1)
+    assert (order, b.got) == (["first", "first", "thief"], [])
+    ((skb, state),) = held
+    host.call(state.resume, skb)
+    lab.settle(1)
+    assert (order[3:], b.got) == (["wall", "last"], [b"stolen"])
+    order.clear()
+    assert a.send(a6("2001:db8:2::2"), b"dropped") == (-errno.EPERM if point >= 3 else 0)
+    lab.settle(1)
+    assert (order, b.got) == (["first", "thief", "wall"], [b"stolen"])
+    assert [one.drops for one in hooks] == [0, 1, 0, 0]
