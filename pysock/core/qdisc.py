@@ -18,6 +18,7 @@ from collections import deque
 from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, PLAIN, hard_start_xmit, validate_xmit
 from pysock.core.device_ops import NETDEV_TX_BUSY
 from pysock.core.errors import err
+from pysock.core.netdev_events import NETDEV_FEAT_CHANGE
 from pysock.core.skbuff import kfree_skb, skb_orphan
 from pysock.core.timer import Timer
 
@@ -65,6 +66,8 @@ class Qdisc:
     queueless: ClassVar[bool] = False
     #: An empty queue may be skipped (TCQ_F_CAN_BYPASS): the order of packets is all that it decides.
     can_bypass: ClassVar[bool] = False
+    #: It looks at the sockets of packets: those of TCP bring theirs, and are paced.
+    by_socket: ClassVar[bool] = False
 
     def __init__(self, dev: NetDevice) -> None:
         self.dev = dev
@@ -311,6 +314,8 @@ def qdisc_graft(dev: NetDevice, qdisc: Qdisc | None) -> None:
     if old is not None:
         qdisc_destroy(old)
     dev.update_path()
+    if (old is not None and old.by_socket) != (qdisc is not None and qdisc.by_socket):
+        dev.kernel.dev_layer.netdev_chain.call_chain(NETDEV_FEAT_CHANGE, dev)  # routes in use have to know
 
 
 def qdisc_destroy(qdisc: Qdisc) -> None:

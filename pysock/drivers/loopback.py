@@ -62,6 +62,8 @@ class LoopbackOps(EthDeviceOps):
             skb.protocol = ETH_P_IP
         else:
             skb_orphan(skb)
+            if skb.ext is not None:
+                skb.ext.tstamp = 0  # when it was to leave is not when it arrives
             if not eth_type_trans(skb, dev):
                 kfree_skb(skb, "PKT_TOO_SMALL")
                 return NETDEV_TX_OK

@@ -5,7 +5,8 @@
 
 A flow is a socket, as far as the packet knows it, else a hash of addresses and ports. Its rate is the least of
 SO_MAX_PACING_RATE and ``maxrate``: after a quantum of bytes the next packet waits as long as they take. A packet with a
-time of its own (skb.tstamp, by SO_TXTIME) leaves then. TC_PRIO_CONTROL packets wait for nobody.
+time of its own (skb.tstamp, by SO_TXTIME, or TCP's, which paces itself) leaves then. TC_PRIO_CONTROL packets wait for
+nobody.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Fq(Stashing):
         "new_flows", "old_flows", "order", "pacing", "quantum", "refill_delay", "throttled", "throttled_count",
         "watchdog",
     )  # fmt: skip
+
+    by_socket = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from pysock.core.netdev_events import (
     NETDEV_CHANGEMTU,
     NETDEV_CHANGENAME,
     NETDEV_DOWN,
+    NETDEV_FEAT_CHANGE,
     NETDEV_REGISTER,
     NETDEV_UNREGISTER,
     NETDEV_UP,
@@ -270,8 +271,8 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
         dev.proto_priv.pop("inet", None)
     elif event == NETDEV_CHANGE:
         carrier_changed(inet, dev)
-    elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR):
-        inet.fib.flush()  # routes in use hold MTU, address, and whether it has ARP
+    elif event in (NETDEV_CHANGEMTU, NETDEV_CHANGEADDR, NETDEV_FEAT_CHANGE):
+        inet.fib.flush()  # routes in use hold MTU, address, whether it has ARP, and whether packets are paced
 
 
 def carrier_changed(inet: InetNet, dev: NetDevice) -> None:

@@ -34,6 +34,7 @@ from pysock.uapi.if_packet import PACKET_LOOPBACK
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.mibs import IpMib
+    from pysock.core.netdevice import NetDevice
     from pysock.core.sock import Sock
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet
@@ -65,7 +66,7 @@ def use_route(sk: InetSock, rt: Rtable) -> Rtable:
     """Send a connected socket's packets over ``rt`` from now on; by a detour, which it returns then, if they are not
     like everybody's.
     """
-    if rt.inner is None and needs_detour(sk):
+    if rt.inner is None and needs_detour(sk, rt.dev):
         rt = route.detour(rt)
     sk.dst = rt
     ttl = sk.ttl if sk.ttl >= 0 else rt.hoplimit or sk.inet.default_ttl
@@ -73,10 +74,17 @@ def use_route(sk: InetSock, rt: Rtable) -> Rtable:
     return rt
 
 
-def needs_detour(sk: Sock) -> bool:
-    """Whether options of ``sk`` must go with its packets: SO_PRIORITY, SO_MARK, SO_MAX_PACING_RATE."""
+def needs_detour(sk: Sock, dev: NetDevice) -> bool:
+    """Whether options of ``sk`` must go with its packets over ``dev``: SO_PRIORITY, SO_MARK; or they are paced."""
+    return bool(sk.priority or sk.mark) or is_paced(sk, dev)
+
+
+def is_paced(sk: Sock, dev: NetDevice) -> bool:
+    """Whether packets over ``dev`` leave at a rate: SO_MAX_PACING_RATE, or a queueing discipline that sees to it."""
     ext = sk.ext
-    return bool(sk.priority or sk.mark) or (ext is not None and ext.pacing_rate != NO_PACING_LIMIT)
+    if ext is not None and ext.pacing_rate != NO_PACING_LIMIT:
+        return True
+    return dev.qdisc is not None and dev.qdisc.by_socket
 
 
 def xmit_segment(
@@ -110,7 +118,7 @@ def xmit_segment(
         if neigh is not None:
             neigh.hint_progress(id(sk), sk.progress())
         if rt.inner is not None:
-            stamp(sk, skb)
+            stamp(sk, skb, rt.dev)
         return local_out(inet, rt, skb, socket_mtu(sk, rt), sk)
     # neigh_hh_output() in the same step: one concatenation instead of two.
     offset = len(hh)
@@ -147,13 +155,15 @@ def local_out(
     return _output(inet, rt, skb, mtu, loop)
 
 
-def stamp(sk: Sock, skb: SkBuff) -> None:
-    """Give a packet what `needs_detour` speaks of, for the queueing disciplines and the hooks."""
+def stamp(sk: Sock, skb: SkBuff, dev: NetDevice) -> None:
+    """Give a connection's packet what `needs_detour` speaks of, for the queueing disciplines and the hooks."""
     if sk.priority:
         skb.priority = sk.priority
     if sk.mark:
         skb.mark = sk.mark
     skb.sk = sk
+    if is_paced(sk, dev):
+        sk.prot.pace(sk, skb)
 
 
 def _output(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, loop: bool) -> int:

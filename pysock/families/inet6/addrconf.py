@@ -21,6 +21,7 @@ from pysock.core.netdev_events import (
     NETDEV_CHANGEMTU,
     NETDEV_CHANGENAME,
     NETDEV_DOWN,
+    NETDEV_FEAT_CHANGE,
     NETDEV_NOTIFY_PEERS,
     NETDEV_REGISTER,
     NETDEV_UNREGISTER,
@@ -127,8 +128,8 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
         _remove_idev(inet6, dev)
     elif event == NETDEV_CHANGEMTU:
         _mtu_changed(inet6, dev)
-    elif event == NETDEV_CHANGEADDR:
-        inet6.fib6.flush()  # routes in use hold it
+    elif event in (NETDEV_CHANGEADDR, NETDEV_FEAT_CHANGE):
+        inet6.fib6.flush()  # routes in use hold the address, and whether packets are paced
     elif event == NETDEV_NOTIFY_PEERS:
         from pysock.families.inet6 import ndisc
 

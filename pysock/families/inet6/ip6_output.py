@@ -86,7 +86,7 @@ def rebuild_route(sk: InetSock) -> Rt6:
     part = sk.pinet6
     assert isinstance(part, FlowPart)
     rt = route.output(part.inet6, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
-    if rt.inner is None and needs_detour(sk):
+    if rt.inner is None and needs_detour(sk, rt.dev):
         rt = detour(rt)
     sk.dst = rt
     hop_limit = part.hop_limit if part.hop_limit >= 0 else rt.hop_limit
@@ -136,7 +136,7 @@ def _queue_xmit_slow(sk: InetSock, rt: Rt6, skb: SkBuff, header: bytes) -> int:
     assert isinstance(part, FlowPart)
     inet6 = part.inet6
     if rt.inner is not None:
-        stamp(sk, skb)
+        stamp(sk, skb, rt.dev)
     if skb.len + HEADER_LEN > rt.mtu and not skb.gso_size:
         inet6.mibs.ip6.FragFails += 1
         consume_skb(skb)

@@ -12,6 +12,8 @@ from struct import Struct
 
 from pysock.core.errors import err
 from pysock.core.skbuff import finished_skb
+from pysock.families.inet.ip_output import needs_detour
+from pysock.families.inet.route import detour
 from pysock.families.inet.tcp.af import IPPROTO_TCP, TcpAf, TcpIpv4
 from pysock.families.inet.tcp.fast import make_tcp_rcv
 from pysock.families.inet.tcp.ipv4 import connection_error, quoted_connection
@@ -181,6 +183,8 @@ class TcpIpv6(TcpAf):
         part = pinfo(sk)
         part.flow_label = part.peer_flow & 0xFFFFF or flowlabel.choose(part, sk.ehash_key)
         assert isinstance(rt, Rt6)
+        if rt.inner is None and needs_detour(sk, rt.dev):
+            rt = detour(rt)
         sk.dst = rt
         hop_limit = part.hop_limit if part.hop_limit >= 0 else rt.hop_limit
         part.ip6_header = ip6_output.build_header_template(

@@ -7,6 +7,8 @@ connection was busy or limited by something. There is no ECN.
 from __future__ import annotations
 
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_USEC
+from pysock.core.sock_ext import NO_PACING_LIMIT
+from pysock.families.inet.tcp.pacing import rate_of
 from pysock.families.inet.tcp.sock import ATO_MIN, TcpSock
 from pysock.uapi import tcp as u
 
@@ -29,8 +31,8 @@ def tcp_info(sk: TcpSock) -> bytes:
         state=sk.state,
         app_limited=1,
         rto=sk.rto // NSEC_PER_USEC,
-        max_pacing_rate=(1 << 64) - 1,
-        pacing_rate=(1 << 64) - 1,
+        max_pacing_rate=NO_PACING_LIMIT if sk.ext is None else sk.ext.pacing_rate,
+        pacing_rate=rate_of(sk),
         snd_cwnd=sk.cwnd,
         reordering=3,
     )

@@ -263,6 +263,12 @@ def write_xmit(sk: TcpSock, push: bool = False) -> None:
             if n > mss:
                 n -= n % mss
             elif n < mss and n < sk.max_window >> 1:
+                if not limit:
+                    from pysock.families.inet.tcp.pacing import may_send
+
+                    if may_send(sk):
+                        continue
+                    return
                 break  # sender's silly-window avoidance (RFC 9293 3.8.6.2.1): a better window, or the probe timer
         elif n < sk.mss and not push and not urgent:
             nonagle = sk.nonagle

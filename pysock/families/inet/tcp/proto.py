@@ -42,6 +42,7 @@ from pysock.uapi.tcp import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.filter import BpfProgram
+    from pysock.core.skbuff import SkBuff
 
 SIOCOUTQNSD = 0x894B
 
@@ -64,6 +65,11 @@ class TcpProt(Proto):
     peek_offset = staticmethod(peek.offset_of)
     setsockopt = staticmethod(sockopt.setsockopt)
     getsockopt = staticmethod(sockopt.getsockopt)
+
+    def pace(self, sk: TcpSock, skb: SkBuff) -> None:
+        from pysock.families.inet.tcp.pacing import departs
+
+        departs(sk, skb)
 
     def reuseport_changed(self, sk: TcpSock, program: BpfProgram | None) -> None:
         """A program chooses among the listeners of a SO_REUSEPORT group."""

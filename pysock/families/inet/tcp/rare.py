@@ -15,6 +15,7 @@ from pysock.families.inet.tcp.urgent import ReceiveExtra
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
+    from pysock.families.inet.tcp.pacing import Pacer
     from pysock.families.inet.tcp.sock import TcpSock
 
 DELACK_MAX = 200 * NSEC_PER_MSEC  # TCP_DELACK_MAX
@@ -32,6 +33,7 @@ class RareOptions:
         "fastopen_no_cookie",
         "fastopen_qlen",
         "notsent_lowat",
+        "pacer",
         "rto_max",
         "rto_min",
         "save_syn",
@@ -49,6 +51,7 @@ class RareOptions:
         self.fastopen_qlen = self.fastopen_connect = self.fastopen_no_cookie = 0
         self.fastopen_key = b""
         self.saved_syn = b""
+        self.pacer: Pacer | None = None  # pacing.py's
 
     def inherited(self) -> RareOptions:
         """What a connection takes over from its listener (sk_clone)."""
@@ -57,6 +60,7 @@ class RareOptions:
             setattr(child, name, getattr(self, name))
         child.fastopen_qlen = child.save_syn = 0
         child.saved_syn = b""
+        child.pacer = None
         return child
 
 

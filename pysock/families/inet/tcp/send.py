@@ -9,13 +9,14 @@ from collections import deque
 
 from pysock.core.errors import err
 from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
+from pysock.core.sock_cmsg import SendCookie, parse_send
 from pysock.families.inet import zerocopy
 from pysock.families.inet.tcp.ack import queued_bytes
 from pysock.families.inet.tcp.output import write_xmit, xmit_data
 from pysock.families.inet.tcp.rare import notsent_room
 from pysock.families.inet.tcp.sock import NAGLE_CORK, NAGLE_OFF, TcpSock
 from pysock.families.inet.tcp.states import CAN_SEND
-from pysock.uapi.socket import MSG_MORE, MSG_OOB, MSG_ZEROCOPY
+from pysock.uapi.socket import MSG_MORE, MSG_OOB, MSG_ZEROCOPY, SOL_SOCKET
 from pysock.uapi.tcp import TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT
 
 _HELD = MSG_MORE | MSG_OOB | MSG_ZEROCOPY
@@ -24,8 +25,11 @@ _HELD = MSG_MORE | MSG_OOB | MSG_ZEROCOPY
 def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
     """Queue ``data``; block while the buffer is full, unless told not to. Returns how many bytes were taken.
 
-    EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off.
+    EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off;
+    EINVAL and EPERM for control messages.
     """
+    if msg is not None and msg.control:
+        _read_control(sk, msg)
     n = len(data)
     # Fast path: nothing waits, the whole of it may leave as one segment. (In this state SHUT_WR was not called.)
     if (
@@ -52,6 +56,15 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
     if flags & MSG_ZEROCOPY and taken:
         zerocopy.completed(sk)
     return taken
+
+
+def _read_control(sk: TcpSock, msg: MsgHdr) -> SendCookie:
+    """Control messages of level SOL_SOCKET (sock_cmsg_send); those of other levels are ignored. EINVAL, EPERM."""
+    cookie = SendCookie(sk)
+    for level, kind, data in msg.control:
+        if level == SOL_SOCKET:
+            parse_send(sk, kind, data, cookie)
+    return cookie
 
 
 def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
