@@ -34,9 +34,11 @@ from pysock.core.timer import Timer
 from pysock.uapi.if_ import IFF_UP
 from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_HOST, PACKET_OUTGOING
+from pysock.uapi.socket import SCM_TSTAMP_SCHED, SCM_TSTAMP_SND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
     from pysock.core.skb_ext import SkbExt
     from pysock.core.skbuff import SkBuff
@@ -53,6 +55,9 @@ PLAIN = NETIF_F_SG | NETIF_F_HW_CSUM
 def xmit_slow(dev: NetDevice, skb: SkBuff) -> int:
     """__dev_queue_xmit() for everything but the direct case."""
     skb.mac_header = skb.data
+    ext = skb.ext
+    if ext is not None and ext.tx_stamp is not None:
+        ext.tx_stamp(skb, SCM_TSTAMP_SCHED)
     if dev.nf is not None:
         return dev.nf.egress(skb, lambda skb: _xmit_accepted(dev, skb))
     return _xmit_accepted(dev, skb)
@@ -79,6 +84,14 @@ def _xmit_accepted(dev: NetDevice, skb: SkBuff) -> int:
         if hard_start_xmit(dev, one) == NETDEV_TX_BUSY:
             xmit_refused(dev, one)
     return NET_XMIT_SUCCESS if ready else -errno.ENOMEM
+
+
+def enable_tx_stamps(net: Net) -> None:
+    """From now on packets take the way on which `SkbExt.tx_stamp` is asked, not the one straight to the driver."""
+    if not net.tx_stamps:
+        net.tx_stamps = True
+        for dev in net.devices:
+            dev.update_path()
 
 
 def _drop(dev: NetDevice, skb: SkBuff, result: int, reason: str) -> int:
@@ -117,6 +130,10 @@ def hard_start_xmit(dev: NetDevice, skb: SkBuff) -> int:
     """
     if dev.taps:
         queue_xmit_nit(dev, skb)
+    ext = skb.ext
+    if ext is not None and ext.tx_stamp is not None and not dev.lowers:  # a stacked device's packet has not left yet
+        ext.tx_stamp(skb, SCM_TSTAMP_SND)
+        ext.tx_stamp = None
     try:
         if dev.start_xmit(skb, dev) == NETDEV_TX_BUSY:
             return NETDEV_TX_BUSY

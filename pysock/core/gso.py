@@ -59,13 +59,17 @@ def gso_fits(skb: SkBuff, network: int, transport: int, mtu: int) -> bool:
 
 def pass_on_owner(skb: SkBuff, segments: list[SkBuff]) -> None:
     """The socket that pays for ``skb``, which was cut into ``segments`` and is about to be freed, pays until the last
-    of them has left.
+    of them has left. It hears when the first of UDP's or the last of TCP's leaves.
     """
     segments[0].sk = skb.sk
     ext = skb.ext
-    if ext is not None and ext.destructor is not None:
+    if ext is None:
+        return
+    if ext.destructor is not None:
         segments[-1].destructor, segments[-1].sk = ext.destructor, skb.sk
         ext.destructor = None
+    if ext.tx_stamp is not None:
+        segments[0 if ext.gso_type & SKB_GSO_UDP_L4 else -1].need_ext().tx_stamp = ext.tx_stamp
 
 
 def skb_network_protocol(skb: SkBuff) -> int:

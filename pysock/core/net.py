@@ -30,7 +30,8 @@ class Net:
     iterates over them while a handler may unregister itself.
 
     ``udp_gro(names, ifindex)`` tells GRO whether the socket that a datagram is for, by the addresses and ports in its
-    header and the device it came in on, takes several glued together; None while no socket does.
+    header and the device it came in on, takes several glued together; None while no socket does. ``tx_stamps`` says
+    that a socket asked when its packets leave (dev_xmit.enable_tx_stamps).
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Net:
         "ptype_base",
         "sock_limits",
         "sysctl",
+        "tx_stamps",
         "udp_gro",
     )
 
@@ -60,6 +62,7 @@ class Net:
         self.loopback_dev: NetDevice | None = None
         self.ptype_all: tuple[Callable[[SkBuff, NetDevice], None], ...] = ()
         self.ptype_base: dict[int, tuple[Callable[[SkBuff], object], ...]] = {}
+        self.tx_stamps = False
         self.udp_gro: Callable[[bytes, int], bool] | None = None
         self.sysctl = SysctlTable()
         self.sock_limits = SockLimits(self.sysctl)

@@ -90,9 +90,9 @@ class NetDevice:
         "features", "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "holders", "hw_features",
         "ifindex", "ingress", "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu",
         "mtu", "name", "napi_list", "net", "netdev_ops", "nf", "no_queue", "num_rx_queues", "num_tx_queues",
-        "operstate", "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all", "qdisc",
-        "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps", "tx_queue_len",
-        "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog",
+        "operstate", "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all",
+        "qdisc", "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps",
+        "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog",
         "watchdog_timeo", "xmit_direct", "xps",
     )  # fmt: skip
 
@@ -187,6 +187,7 @@ class NetDevice:
             and not self.taps
             and self.num_tx_queues == 1
             and self.nf is None
+            and not self.net.tx_stamps
             and (qdisc is None or qdisc.queueless)
             and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
             and self.gso_max_size >= GSO_MAX_SIZE

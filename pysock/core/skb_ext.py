@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
 
     Destructor = Callable[[SkBuff], None]
+    #: Called with the packet, a frame from its data on, and what happens to it: SCM_TSTAMP_SCHED or SCM_TSTAMP_SND.
+    TxStamp = Callable[[SkBuff, int], None]
 
 __all__ = ["SkbExt", "SkbRare"]
 
@@ -29,7 +31,8 @@ class SkbExt:
     scratch object of the layer that holds the packet, nfct the netfilter state, `redirect` the device that a
     redirected packet comes from (None: not redirected). `dropcount` is what SO_RXQ_OVFL reports, `peeked` says
     that MSG_PEEK showed an empty datagram. `nohdr` says that this skb gave up its claim to the headers
-    (skb_header_release). `watch` is the record of debug mode (core/skb_debug.py), None when that is off.
+    (skb_header_release). `tx_stamp` is told when the packet leaves. `watch` is the record of debug mode
+    (core/skb_debug.py), None when that is off.
     """
 
     __slots__ = (
@@ -52,6 +55,7 @@ class SkbExt:
         "redirect",
         "skb_iif",
         "tstamp",
+        "tx_stamp",
         "vlan_proto",
         "vlan_tci",
         "watch",
@@ -80,9 +84,10 @@ class SkbExt:
         self.redirect: object = None
         self.nohdr: bool = False
         self.watch: Watch | None = None
+        self.tx_stamp: TxStamp | None = None
 
     def copy(self) -> SkbExt:
-        """What a clone inherits: not the destructor, the frag_list (it needs references), nohdr, watch."""
+        """What a clone inherits: not the destructor, the frag_list (it needs references), nohdr, watch, tx_stamp."""
         new = SkbExt()
         new.priority = self.priority
         new.mark = self.mark

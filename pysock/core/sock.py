@@ -257,8 +257,10 @@ class Proto:
     def unhash(self, sk: Any) -> None:
         """The opposite of `hash`; harmless when it was not hashed."""
 
-    def pace(self, sk: Any, skb: SkBuff) -> None:
-        """``skb`` of ``sk``, whose packets are paced, is about to leave."""
+    def departs(self, sk: Any, skb: SkBuff, paced: bool) -> None:
+        """``skb`` of the connection ``sk``, which has options that concern its packets, is about to leave. ``paced``:
+        such packets leave at a rate.
+        """
 
     def get_port(self, sk: Any, port: int) -> None:
         """Reserve the local ``port`` (0: choose one) for ``sk``; EADDRINUSE when it is taken."""

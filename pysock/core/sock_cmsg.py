@@ -25,7 +25,6 @@ from pysock.core.sockopt_set import (
     SOCK_RX_TSTAMP,
     SOCK_RXQ_OVFL,
     SOCK_TSTAMP_NEW,
-    SOCK_TXTIME,
     SOCK_UDP_GRO,
     need,
 )
@@ -95,7 +94,7 @@ def parse_send(sk: Sock, kind: int, data: bytes, cookie: SendCookie) -> None:
         if priority > 6:
             need(sk.creds, CAP_NET_RAW, CAP_NET_ADMIN)
         cookie.priority = priority
-    elif kind == so.SCM_TXTIME and sk.flags & SOCK_TXTIME:
+    elif kind == so.SCM_TXTIME and sk.ext is not None and sk.ext.has_txtime:
         cookie.txtime = _number(data, 8)
     elif kind in _TIMESTAMPING:
         flags = _number(data, 4)

@@ -21,16 +21,17 @@ NO_PACING_LIMIT = (1 << 64) - 1
 class SockExt:
     """Values of options, named as in struct sock. Sizes in bytes, ``pacing_rate`` in bytes a second, ``busy_poll`` in
     microseconds; ``peek_off`` -1: MSG_PEEK looks at the front; TCP counts it from ``peek_seq``. ``drops`` counts what
-    the receive queue refused. ``txtime`` is (clockid, flags). ``reuseport_prog`` chooses in a SO_REUSEPORT group.
-    ``rxhash`` is the flow hash of what came in last, in a kernel of several CPUs. ``zerocopy_id`` numbers the sends
-    with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID. ``linger_seconds`` is what SO_LINGER says while it
-    is off.
+    the receive queue refused. ``txtime`` is (clockid, flags), ``has_txtime`` that SO_TXTIME set them.
+    ``reuseport_prog`` chooses in a SO_REUSEPORT group. ``rxhash`` is the flow hash of what came in last, in a kernel of
+    several CPUs. ``zerocopy_id`` numbers the sends with MSG_ZEROCOPY, ``tskey`` those with SOF_TIMESTAMPING_OPT_ID.
+    ``linger_seconds`` is what SO_LINGER says while it is off.
     """
 
     __slots__ = (
         "busy_poll",
         "cookie",
         "drops",
+        "has_txtime",
         "incoming_cpu",
         "linger_seconds",
         "pacing_rate",
@@ -60,6 +61,7 @@ class SockExt:
         self.txrehash = 1
         self.reserved_mem = 0
         self.txtime = (0, 0)
+        self.has_txtime = False
         self.tsflags = self.tskey = 0
         self.linger_seconds = 0
         self.zerocopy_id = 0

@@ -11,6 +11,7 @@ import os
 from struct import Struct
 
 from pysock.core.capability import CAP_NET_ADMIN
+from pysock.core.dev_xmit import enable_tx_stamps
 from pysock.core.errors import err
 from pysock.core.filter import BpfProgram, program_from_fprog
 from pysock.core.sock_ext import DEFAULTS, NO_PACING_LIMIT, Cookies, SockExt, ext_of
@@ -20,8 +21,8 @@ from pysock.core.sockopt_set import (
     SOCK_RX_TSTAMP,
     SOCK_TSTAMP_NEW,
     SOCK_TX_TSTAMP,
-    SOCK_TXTIME,
     SOCK_ZEROCOPY,
+    TX_STAMPED,
     forget_routes,
     need,
     set_flag,
@@ -240,8 +241,9 @@ def _so_txtime(sk: Sock, creds: Credentials, value: bytes) -> None:
         need(creds, CAP_NET_ADMIN)
     if clock not in _CLOCKS:
         raise err(errno.EINVAL)
-    ext_of(sk).txtime = clock, flags
-    set_flag(sk, SOCK_TXTIME, True)
+    ext = ext_of(sk)
+    ext.txtime = clock, flags
+    ext.has_txtime = True
 
 
 def _so_timestamping(sk: Sock, creds: Credentials, value: bytes, new: bool = False) -> None:
@@ -254,7 +256,8 @@ def _so_timestamping(sk: Sock, creds: Credentials, value: bytes, new: bool = Fal
     if flags & so.SOF_TIMESTAMPING_OPT_ID and not _ext(sk).tsflags & so.SOF_TIMESTAMPING_OPT_ID:
         if _is_tcp(sk) and sk.state in (_TCP_CLOSE, _TCP_LISTEN):
             raise err(errno.EINVAL)
-        ext_of(sk).tskey = 0
+        hook = getattr(sk.prot, "first_key", None)  # TCP counts bytes
+        ext_of(sk).tskey = 0 if hook is None else hook(sk, bool(flags & so.SOF_TIMESTAMPING_OPT_ID_TCP))
     if flags & so.SOF_TIMESTAMPING_OPT_STATS and not flags & so.SOF_TIMESTAMPING_OPT_TSONLY:
         raise err(errno.EINVAL)
     if flags & so.SOF_TIMESTAMPING_BIND_PHC:
@@ -264,7 +267,10 @@ def _so_timestamping(sk: Sock, creds: Credentials, value: bytes, new: bool = Fal
     set_flag(sk, SOCK_TSTAMP_NEW, new)
     both = so.SOF_TIMESTAMPING_RX_SOFTWARE | so.SOF_TIMESTAMPING_SOFTWARE
     set_flag(sk, SOCK_RX_TSTAMP, flags & both == both)
-    set_flag(sk, SOCK_TX_TSTAMP, bool(flags & (so.SOF_TIMESTAMPING_TX_SOFTWARE | so.SOF_TIMESTAMPING_TX_SCHED)))
+    set_flag(sk, SOCK_TX_TSTAMP, flags & TX_STAMPED != 0)
+    if flags & TX_STAMPED:
+        enable_tx_stamps(sk.net)
+    forget_routes(sk)
 
 
 def _so_timestamping_new(sk: Sock, creds: Credentials, value: bytes) -> None:

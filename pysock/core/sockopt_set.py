@@ -45,15 +45,18 @@ SOCK_WIFI_STATUS: Final = 1 << 26
 SOCK_ZEROCOPY: Final = 1 << 27
 SOCK_INQ: Final = 1 << 28
 SOCK_UNIX_CAREFUL: Final = 1 << 29
-SOCK_NOTE_CPU: Final = 1 << 28  # AF_INET's: there are several CPUs, so remember where packets come in
-SOCK_UDP_GRO: Final = 1 << 29  # UDP's UDP_GRO: takes datagrams glued together
-SOCK_TXTIME: Final = 1 << 31  # SO_TXTIME: a send may say when its packet is to leave
+# Two bits have another meaning in AF_UNIX: flags of more than 30 are slow to test in Python.
+SOCK_NOTE_CPU: Final = 1 << 28  # AF_INET: there are several CPUs: remember where packets come in
+SOCK_UDP_GRO: Final = 1 << 29  # AF_INET: UDP_GRO: takes datagrams glued together
 
 #: A receiver of datagrams with one of these wants more than bytes and an address.
 SOCK_RECV_EXTRAS: Final = (
     SOCK_TIMESTAMP | SOCK_RXQ_OVFL | SOCK_RCVMARK | SOCK_RCVPRIORITY | SOCK_RX_TSTAMP | SOCK_PEEK_OFF
     | SOCK_NOTE_CPU | SOCK_UDP_GRO
 )
+
+#: The transmit times that there are, among SOF_TIMESTAMPING_*.
+TX_STAMPED: Final = so.SOF_TIMESTAMPING_TX_SCHED | so.SOF_TIMESTAMPING_TX_SOFTWARE | so.SOF_TIMESTAMPING_TX_ACK
 
 INT_MAX: Final = (1 << 31) - 1
 

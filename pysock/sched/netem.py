@@ -23,6 +23,7 @@ from heapq import heappop, heappush
 from pysock.core.clock import NSEC_PER_SEC
 from pysock.core.dev_xmit import NET_XMIT_SUCCESS
 from pysock.core.errors import err
+from pysock.core.gso import pass_on_owner
 from pysock.core.qdisc import Qdisc, QdiscWatchdog
 from pysock.core.skb_copy import skb_clone, skb_copy
 from pysock.core.skb_data import skb_checksum_help, skb_store_bits
@@ -118,6 +119,7 @@ class Netem(Qdisc):
             return segments or (skb,)  # nobody knows how to cut it: it goes as it is
         for one in segments:
             one.gso_size = 0
+        pass_on_owner(skb, segments)
         consume_skb(skb)
         return segments
 

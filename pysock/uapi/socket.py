@@ -299,6 +299,11 @@ SOF_TIMESTAMPING_OPT_RX_FILTER: Final = 0x20000
 SOF_TIMESTAMPING_TX_COMPLETION: Final = 0x40000
 SOF_TIMESTAMPING_MASK: Final = 0x7FFFF
 
+# ee_info of a notice about a transmit time: what happened then (<linux/errqueue.h>)
+SCM_TSTAMP_SND: Final = 0  # the driver had it
+SCM_TSTAMP_SCHED: Final = 1  # the queueing discipline had it
+SCM_TSTAMP_ACK: Final = 2  # the peer has all of it
+
 # socketcall(2): the number of each call in the multiplexer ----------------------------------------
 
 SYS_SOCKET: Final = 1

@@ -13,6 +13,7 @@ from pysock.core.skb_data import skb_copy_bits
 from pysock.core.sock_cmsg import SendCookie, receive_common
 from pysock.core.sock_cmsg import parse_send as parse_send_common
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
+from pysock.families.inet import tx_timestamp
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST
 from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
@@ -44,6 +45,10 @@ class SendParams(SendCookie):
         self.oif = sk.bound_dev_if
         self.saddr = ANY
         self.ttl = self.tos = -1
+
+    def apply(self, sk: InetSock, skb: SkBuff) -> None:  # type: ignore[override]  # of this family
+        SendCookie.apply(self, sk, skb)
+        tx_timestamp.mark(sk, skb, self)
 
 
 def parse_send(sk: InetSock, control: Sequence[tuple[int, int, bytes]], params: SendParams) -> None:

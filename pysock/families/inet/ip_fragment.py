@@ -95,6 +95,8 @@ def fragment(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int) -> int:
             _keep_copied_options(header)
         flags = word & MF if last else MF
         piece = _piece(skb, rt, header, base + (start >> 3) | flags, data)
+        if not start and skb.ext is not None:
+            piece.need_ext().tx_stamp = skb.ext.tx_stamp
         mibs.FragCreates += 1
         result = _send(inet, rt, piece)
         if result:

@@ -22,6 +22,7 @@ from pysock.core.netfilter import NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING, NFPRO
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb, finished_skb, skb_push_data
 from pysock.core.sock_ext import NO_PACING_LIMIT
+from pysock.core.sockopt_set import SOCK_TX_TSTAMP
 from pysock.families.inet import route
 from pysock.families.inet.addr import is_multicast
 from pysock.families.inet.devinet import is_member
@@ -75,8 +76,10 @@ def use_route(sk: InetSock, rt: Rtable) -> Rtable:
 
 
 def needs_detour(sk: Sock, dev: NetDevice) -> bool:
-    """Whether options of ``sk`` must go with its packets over ``dev``: SO_PRIORITY, SO_MARK; or they are paced."""
-    return bool(sk.priority or sk.mark) or is_paced(sk, dev)
+    """Whether options of ``sk`` must go with its packets over ``dev``: SO_PRIORITY, SO_MARK, SO_TIMESTAMPING; or they
+    are paced.
+    """
+    return bool(sk.priority or sk.mark or sk.flags & SOCK_TX_TSTAMP) or is_paced(sk, dev)
 
 
 def is_paced(sk: Sock, dev: NetDevice) -> bool:
@@ -162,8 +165,7 @@ def stamp(sk: Sock, skb: SkBuff, dev: NetDevice) -> None:
     if sk.mark:
         skb.mark = sk.mark
     skb.sk = sk
-    if is_paced(sk, dev):
-        sk.prot.pace(sk, skb)
+    sk.prot.departs(sk, skb, is_paced(sk, dev))
 
 
 def _output(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, loop: bool) -> int:

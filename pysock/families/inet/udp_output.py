@@ -24,7 +24,7 @@ from pysock.core.gso import SKB_GSO_UDP_L4
 from pysock.core.skbuff import CHECKSUM_NONE, consume_skb, finished_skb
 from pysock.core.sock import SEND_SHUTDOWN, SOCK_BROADCAST, SOCK_DONTROUTE, SOCK_NO_CHECK
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
-from pysock.families.inet import ip_cmsg, ip_error, ip_options, route, tx_timestamp, zerocopy
+from pysock.families.inet import ip_cmsg, ip_error, ip_options, route, zerocopy
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import autobind, charge_send, wait_for_room
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
@@ -316,8 +316,6 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes, params: ip_cmsg.SendParams |
             consume_skb(skb)
             return
         charge_send(sk, skb)
-    if sk.flags & SOCK_TX_TSTAMP:
-        tx_timestamp.sent(sk, bytes(skb.head), data)
     sk.table.ip_mib.OutRequests += 1
     result = rt.xmit(skb) if direct else local_out(sk.inet, rt, skb, socket_mtu(sk, rt), sk, sk.mc_loop)
     if result:

@@ -70,6 +70,8 @@ def fragment(inet6: Inet6Net, rt: Rt6, skb: SkBuff, mtu: int, loop: bool) -> int
         one.dev = rt.dev
         if skb.ext is not None:
             one.priority, one.mark, one.tstamp = skb.priority, skb.mark, skb.tstamp
+            if not offset:
+                one.need_ext().tx_stamp = skb.ext.tx_stamp
         mibs.FragCreates += 1
         result = ip6_output.finish_accepted(inet6, rt, one, loop)
         if result < 0:

@@ -15,7 +15,7 @@ from pysock.core.skb_data import skb_copy_bits
 from pysock.core.sock_cmsg import SendCookie, receive_common
 from pysock.core.sock_cmsg import parse_send as parse_send_common
 from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
-from pysock.families.inet import ip_cmsg
+from pysock.families.inet import ip_cmsg, tx_timestamp
 from pysock.families.inet6.addr import ANY6, SCOPE_LINKLOCAL, is_multicast, is_v4mapped, scope_of, v4_of, v4mapped
 from pysock.families.inet6.devconf import find_address
 from pysock.families.inet6.inet6_sock import (
@@ -89,6 +89,10 @@ class SendParams6(SendCookie):
         self.flowinfo = 0
         self.dontfrag = part.dontfrag
         self.options = part.sticky
+
+    def apply(self, sk: InetSock, skb: SkBuff) -> None:  # type: ignore[override]  # of this family
+        SendCookie.apply(self, sk, skb)
+        tx_timestamp.mark(sk, skb, self)
 
 
 def parse_send(sk: InetSock, control: Sequence[Control], params: SendParams6) -> None:

@@ -23,7 +23,7 @@ def flow(wire: Wire6, daddr: bytes = PEER, saddr: bytes = ME) -> SimpleNamespace
     """As much of a connected socket as output looks at."""
     part = ip6_output.FlowPart(wire.inet6)
     part.saddr, part.daddr = saddr, daddr
-    return SimpleNamespace(pinet6=part, dst=None, bound_dev_if=0, protocol=200, priority=0, mark=0, ext=None)
+    return SimpleNamespace(pinet6=part, dst=None, bound_dev_if=0, protocol=200, priority=0, mark=0, flags=0, ext=None)
 
 
 def push(wire: Wire6, sk: SimpleNamespace, payload: bytes = b"payload", gso_size: int = 0) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_USEC
 from pysock.core.sock_ext import NO_PACING_LIMIT
-from pysock.families.inet.tcp.pacing import rate_of
 from pysock.families.inet.tcp.sock import ATO_MIN, TcpSock
 from pysock.uapi import tcp as u
 
@@ -21,6 +20,8 @@ _U32: Final = 0xFFFFFFFF
 
 def tcp_info(sk: TcpSock) -> bytes:
     """The whole struct; the caller cuts it."""
+    from pysock.families.inet.tcp.pacing import rate_of
+
     now = sk.kernel.clock_ns()
 
     def idle(since: int) -> int:

@@ -15,6 +15,7 @@ from pysock.core.sock import (
     PollTable,
     Proto,
 )
+from pysock.core.sockopt_set import SOCK_TX_TSTAMP
 from pysock.families.inet import ip_error, reuseport
 from pysock.families.inet.tcp import connect, filtered, ipv4, listen, peek, ports, recv, send, sockopt, urgent
 from pysock.families.inet.tcp.ack import is_writeable
@@ -66,10 +67,21 @@ class TcpProt(Proto):
     setsockopt = staticmethod(sockopt.setsockopt)
     getsockopt = staticmethod(sockopt.getsockopt)
 
-    def pace(self, sk: TcpSock, skb: SkBuff) -> None:
-        from pysock.families.inet.tcp.pacing import departs
+    def departs(self, sk: TcpSock, skb: SkBuff, paced: bool) -> None:
+        if paced:
+            from pysock.families.inet.tcp import pacing
 
-        departs(sk, skb)
+            pacing.departs(sk, skb)
+        if sk.flags & SOCK_TX_TSTAMP:
+            from pysock.families.inet.tcp import stamps
+
+            stamps.departs(sk, skb)
+
+    def first_key(self, sk: TcpSock, written: bool) -> int:
+        """Which byte SOF_TIMESTAMPING_OPT_ID counts from."""
+        from pysock.families.inet.tcp import stamps
+
+        return stamps.first_key(sk, written)
 
     def reuseport_changed(self, sk: TcpSock, program: BpfProgram | None) -> None:
         """A program chooses among the listeners of a SO_REUSEPORT group."""

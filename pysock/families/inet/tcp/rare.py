@@ -14,9 +14,12 @@ from pysock.families.inet.tcp.urgent import ReceiveExtra
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
+
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.tcp.pacing import Pacer
     from pysock.families.inet.tcp.sock import TcpSock
+    from pysock.families.inet.tx_timestamp import TxStamp
 
 DELACK_MAX = 200 * NSEC_PER_MSEC  # TCP_DELACK_MAX
 
@@ -32,6 +35,7 @@ class RareOptions:
         "fastopen_key",
         "fastopen_no_cookie",
         "fastopen_qlen",
+        "marks",
         "notsent_lowat",
         "pacer",
         "rto_max",
@@ -52,6 +56,7 @@ class RareOptions:
         self.fastopen_key = b""
         self.saved_syn = b""
         self.pacer: Pacer | None = None  # pacing.py's
+        self.marks: deque[tuple[int, TxStamp]] | None = None  # stamps.py's
 
     def inherited(self) -> RareOptions:
         """What a connection takes over from its listener (sk_clone)."""
@@ -60,7 +65,7 @@ class RareOptions:
             setattr(child, name, getattr(self, name))
         child.fastopen_qlen = child.save_syn = 0
         child.saved_syn = b""
-        child.pacer = None
+        child.pacer = child.marks = None
         return child
 
 

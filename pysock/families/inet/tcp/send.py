@@ -10,6 +10,7 @@ from collections import deque
 from pysock.core.errors import err
 from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
 from pysock.core.sock_cmsg import SendCookie, parse_send
+from pysock.core.sockopt_set import SOCK_TX_TSTAMP, TX_STAMPED
 from pysock.families.inet import zerocopy
 from pysock.families.inet.tcp.ack import queued_bytes
 from pysock.families.inet.tcp.output import write_xmit, xmit_data
@@ -28,8 +29,7 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
     EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off;
     EINVAL and EPERM for control messages.
     """
-    if msg is not None and msg.control:
-        _read_control(sk, msg)
+    tsflags = _read_control(sk, msg).tsflags if msg is not None and msg.control else -1
     n = len(data)
     # Fast path: nothing waits, the whole of it may leave as one segment. (In this state SHUT_WR was not called.)
     if (
@@ -40,6 +40,8 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
         and not sk.err
         and not sk.ca_state
         and not flags & _HELD
+        and not sk.flags & SOCK_TX_TSTAMP
+        and tsflags < 0
     ):
         nonagle = sk.nonagle
         used = sk.snd_nxt + n - sk.snd_una
@@ -52,7 +54,13 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
         ):
             xmit_data(sk, (data,), n)
             return n
-    taken = _sendmsg_slow(sk, data, flags)
+    if tsflags < 0:
+        tsflags = sk.ext.tsflags if sk.ext is not None and sk.flags & SOCK_TX_TSTAMP else 0
+    if not tsflags & TX_STAMPED:
+        tsflags = 0
+    taken = _sendmsg_slow(sk, data, flags, tsflags)
+    if tsflags and 0 < taken < n:
+        _mark(sk, tsflags)
     if flags & MSG_ZEROCOPY and taken:
         zerocopy.completed(sk)
     return taken
@@ -67,7 +75,13 @@ def _read_control(sk: TcpSock, msg: MsgHdr) -> SendCookie:
     return cookie
 
 
-def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
+def _mark(sk: TcpSock, tsflags: int) -> None:
+    from pysock.families.inet.tcp.stamps import mark
+
+    mark(sk, tsflags)
+
+
+def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int, tsflags: int) -> int:
     deadline = sk.snd_deadline(flags)
     if sk.state in (TCP_SYN_SENT, TCP_SYN_RECV):
         _wait_connected(sk, deadline)
@@ -112,6 +126,8 @@ def _sendmsg_slow(sk: TcpSock, data: bytes, flags: int) -> int:
         taken += n
         if flags & MSG_OOB and taken == total:
             sk.snd_up = sk.write_seq  # the urgent byte is the last one (tcp_mark_urg)
+        if tsflags and taken == total:
+            _mark(sk, tsflags)
         _push(sk, flags if taken == total else flags | MSG_MORE)
     return taken
 
