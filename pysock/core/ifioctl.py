@@ -145,6 +145,7 @@ _SETTERS: dict[int, Callable[[NetDevice, bytes], None]] = {
     nr.SIOCDELMULTI: _del_multi,
 }
 _BOND = range(nr.SIOCBONDENSLAVE, nr.SIOCBONDCHANGEACTIVE + 1)
+_BRIDGE = range(nr.SIOCBRADDBR, nr.SIOCBRDELIF + 1)
 _PRIVATE = (*range(nr.SIOCDEVPRIVATE, nr.SIOCDEVPRIVATE + 16), nr.SIOCGMIIPHY, nr.SIOCGMIIREG, nr.SIOCSMIIREG)
 
 
@@ -166,6 +167,7 @@ def is_dev_ioctl(cmd: int) -> bool:
         or cmd in _SETTERS
         or cmd in _PRIVATE
         or cmd in _BOND
+        or cmd in _BRIDGE
         or cmd in (nr.SIOCGIFNAME, nr.SIOCGIFVLAN, nr.SIOCSIFVLAN)
     )
 
@@ -211,7 +213,7 @@ def _answer(arg: bytes, ifreq: bytes) -> bytes:
 
 
 def _private(dev: NetDevice, cmd: int, data: bytes) -> bytes:
-    if cmd in (nr.SIOCGIFVLAN, nr.SIOCSIFVLAN):
+    if cmd in (nr.SIOCGIFVLAN, nr.SIOCSIFVLAN) or cmd in _BRIDGE:
         raise err(errno.EOPNOTSUPP)
     ops = dev.netdev_ops
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pysock.drivers.bridge import BridgeDriver
 from pysock.drivers.dummy import DummyDriver
 from pysock.drivers.e100.kind import E100Driver
 from pysock.drivers.lazy import LazyDriver
 from pysock.drivers.loopback import LoopbackDriver
 from pysock.drivers.tap.driver import TapDriver
 from pysock.drivers.veth import VethDriver
-from pysock.uapi.ioctl import SIOCGIFVLAN, SIOCSIFVLAN
+from pysock.uapi.ioctl import SIOCBRADDBR, SIOCBRADDIF, SIOCBRDELBR, SIOCBRDELIF, SIOCGIFVLAN, SIOCSIFVLAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
     from pysock.core.device_ops import Driver
     from pysock.core.pci import PciDriver
+
+_BRIDGE_IOCTLS = (SIOCBRADDBR, SIOCBRDELBR, SIOCBRADDIF, SIOCBRDELIF)
 
 
 def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
@@ -27,7 +28,7 @@ def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
     register(LazyDriver("bond", "pysock.drivers.bonding.device", "BondDriver"))
     register(LazyDriver("macvlan", "pysock.drivers.macvlan", "MacvlanDriver"))
     register(LazyDriver("ifb", "pysock.drivers.ifb", "IfbDriver"))
-    register(BridgeDriver())
+    register(LazyDriver("bridge", "pysock.drivers.bridge.device", "BridgeDriver", _BRIDGE_IOCTLS))
     register(TapDriver())
     register(E100Driver())
 

@@ -1,4 +1,8 @@
-"""Switch: a namespace with a bridge in it, whose ports are the far ends of the cables that hosts plug in."""
+"""Switch: a namespace with a bridge in it, whose ports are the far ends of the cables that hosts plug in.
+
+Its spanning tree is off, as a Linux bridge's is: cables between switches that make a loop make a storm, unless it is
+turned on before (`br_attr_store(switch.bridge, "stp_state", "1")`).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Packet formats: bytes to fields and back, one module a protocol.
 
-What lives here: ``ethernet``, ``vlan``, ``arp``, ``ipv4``, ``ipv6``, ``icmp``, ``icmpv6``, ``igmp``, ``tcp``
+What lives here: ``ethernet``, ``vlan``, ``stp``, ``arp``, ``ipv4``, ``ipv6``, ``icmp``, ``icmpv6``, ``igmp``, ``tcp``
 and ``udp``; ``checksum`` (RFC 1071), ``addr`` (addresses as text), ``decode`` (whole frames, tcpdump-like
 lines). Every format module has the same parts in the same order:
 

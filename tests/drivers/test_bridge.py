@@ -11,7 +11,9 @@ from pysock.core.dev import netif_rx
 from pysock.core.device import NetDevice, dev_close, dev_open, unregister_netdev
 from pysock.core.eth import eth_type_trans
 from pysock.core.skbuff import SkBuff
-from pysock.drivers.bridge import AGEING_NS, BridgeOps, br_add_if, br_del_if
+from pysock.drivers.bridge import br_add_if, br_del_if
+from pysock.drivers.bridge.device import BridgeOps
+from pysock.drivers.bridge.fdb import AGEING_NS
 
 A, B, C = (bytes((2, 0, 0, 0, 1, n)) for n in range(3))
 ALL = b"\xff" * 6
@@ -72,8 +74,9 @@ def test_what_was_not_heard_for_five_minutes_is_forgotten() -> None:
     lan.kernel.sleep(2)
     assert lan.arrive(1, B, A) == [0, 2]
     lan.kernel.sleep(2 * AGEING_NS)
-    assert lan.ops.learned == {}
-    assert not lan.ops.timer.pending
+    assert lan.ops.fdb.learned == 0
+    assert [known.state for known in lan.ops.learned.values()] == ["permanent"]
+    assert not lan.ops.fdb.timer.pending
 
 
 def test_frames_for_the_bridge_go_up_and_no_further() -> None:
@@ -81,7 +84,8 @@ def test_frames_for_the_bridge_go_up_and_no_further() -> None:
     before = lan.br.stats.rx_packets
     assert lan.arrive(0, A, lan.br.dev_addr) == []
     assert lan.br.stats.rx_packets == before + 1
-    assert lan.arrive(0, A, b"\x01\x80\xc2\0\0\0") == []  # spanning tree
+    assert lan.arrive(0, A, b"\x01\x80\xc2\0\0\0") == [1, 2]  # who has no spanning tree hands on BPDUs
+    assert lan.arrive(0, A, b"\x01\x80\xc2\0\0\1") == []  # pause
     assert lan.arrive(0, ALL, B) == []  # nobody is a group
     assert ALL not in lan.ops.learned
 
