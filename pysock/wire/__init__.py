@@ -1,7 +1,7 @@
 """Packet formats: bytes to fields and back, one module a protocol.
 
-What lives here: ``ethernet``, ``vlan``, ``stp``, ``arp``, ``ipv4``, ``ipv6``, ``icmp``, ``icmpv6``, ``igmp``, ``tcp``
-and ``udp``; ``checksum`` (RFC 1071), ``addr`` (addresses as text), ``decode`` (whole frames, tcpdump-like
+What lives here: ``ethernet``, ``vlan``, ``stp``, ``lacp``, ``arp``, ``ipv4``, ``ipv6``, ``icmp``, ``icmpv6``, ``igmp``,
+``tcp`` and ``udp``; ``checksum`` (RFC 1071), ``addr`` (addresses as text), ``decode`` (whole frames, tcpdump-like
 lines). Every format module has the same parts in the same order:
 
 1. layout: the preallocated ``struct.Struct`` that the stack's hot paths use by themselves, lengths and flag

@@ -5,7 +5,7 @@ Nothing here raises, whatever the bytes: a layer that does not parse becomes ``B
 
 from __future__ import annotations
 
-from pysock.uapi.if_ether import ETH_P_802_3_MIN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
+from pysock.uapi.if_ether import ETH_P_802_3_MIN, ETH_P_8021AD, ETH_P_8021Q, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, ETH_P_SLOW
 from pysock.uapi.in_ import (
     IPPROTO_ICMP,
     IPPROTO_ICMPV6,
@@ -15,7 +15,7 @@ from pysock.uapi.in_ import (
     IPPROTO_TCP,
     IPPROTO_UDP,
 )
-from pysock.wire import arp, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, stp, tcp, udp, vlan
+from pysock.wire import arp, ethernet, icmp, icmpv6, igmp, ipv4, ipv6, lacp, stp, tcp, udp, vlan
 from pysock.wire.addr import inet6_ntoa, inet_ntoa
 from pysock.wire.errors import Malformed
 from pysock.wire.header import Buf, Header
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
+_LACP = bytes((lacp.SUBTYPE,))
 MAX_NESTING: Final = 8  # tunnels and tags in one frame that are followed
 
 
@@ -106,6 +107,9 @@ def _link(layers: list[Header], ethertype: int, raw: bytes, depth: int) -> None:
         elif ethertype < ETH_P_802_3_MIN and raw.startswith(stp.LLC):
             name = "STP"
             layers.append(stp.parse(raw[:ethertype], len(stp.LLC)))
+        elif ethertype == ETH_P_SLOW and raw[:1] == _LACP:
+            name = "LACP"
+            layers.append(lacp.parse(raw))
         else:
             _data(layers, raw)
     except Malformed as error:
@@ -225,4 +229,6 @@ def _upper(layer: Header, payload: bytes) -> str:
         return arp.describe(layer, payload)
     if isinstance(layer, stp.ConfigBpdu | stp.TcnBpdu):
         return stp.describe(layer)
+    if isinstance(layer, lacp.Lacpdu):
+        return lacp.describe(layer)
     return ""

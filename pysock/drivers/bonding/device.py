@@ -6,14 +6,16 @@
     active-backup   one slave sends and receives, the others wait. When its link fails another takes over, and tells
                     the link so: gratuitous ARP and unsolicited advertisements (NETDEV_NOTIFY_PEERS)
     balance-rr      packets take turns over all slaves with a link
-    balance-xor     each pair of link-layer addresses keeps to one slave
+    balance-xor     each flow keeps to one slave: by link-layer addresses, or as xmit_hash_policy says (hash.py)
+    broadcast       every packet goes by every slave
+    802.3ad         as balance-xor, over those slaves on which both ends agree (ad.py)
 
-All slaves have the bond's address (fail_over_mac none). Links are looked at every ``miimon`` ms, as Linux does; but the
-timer stands only while something waits to be seen: a slave's carrier changed, a delay runs, an announcement is to be
-repeated. So a bond at rest costs nothing and lets virtual time come to rest.
+All slaves have the bond's address; in active-backup mode fail_over_mac may have it follow the active slave, or be
+handed on. Links are looked at every ``miimon`` ms, as Linux does; but the timer stands only while something waits to be
+seen: a slave's carrier changed, a delay runs, an announcement is to be repeated. So a bond at rest costs nothing and
+lets virtual time come to rest. (One that asks by ARP, or speaks LACP, never rests.)
 
-Not here: 802.3ad, broadcast, balance-tlb and -alb, ARP monitoring, SIOCBONDINFOQUERY (it wants a pointer; read
-/proc/net/bonding/NAME).
+Not here: balance-tlb and -alb, SIOCBONDINFOQUERY (it wants a pointer; read /proc/net/bonding/NAME).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pysock.core.device import (
     RX_HANDLER_ANOTHER,
     RX_HANDLER_CONSUMED,
     RX_HANDLER_EXACT,
+    RX_HANDLER_PASS,
     Driver,
     NetDevice,
     dev_close,
@@ -45,6 +48,7 @@ from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.ethtool_types import DrvInfo, LinkSettings
+from pysock.core.link_speed import link_speed
 from pysock.core.netdev_events import (
     NETDEV_BONDING_FAILOVER,
     NETDEV_CHANGE,
@@ -66,13 +70,26 @@ from pysock.core.netdev_features import (
     NETIF_F_SG,
 )
 from pysock.core.netdev_upper import netdev_master_upper_dev_link, netdev_upper_dev_unlink
-from pysock.core.skbuff import kfree_skb
+from pysock.core.skb_copy import skb_clone
+from pysock.core.skbuff import consume_skb, kfree_skb
 from pysock.core.timer import Timer
+from pysock.drivers.bonding.hash import xmit_hash
+from pysock.drivers.bonding.options import (
+    DEFAULT_MIIMON,
+    MAC_ACTIVE,
+    MAC_FOLLOW,
+    MAC_NONE,
+    MODE_8023AD,
+    MODE_ACTIVEBACKUP,
+    MODE_BROADCAST,
+    RESELECT,
+    BondParams,
+)
 from pysock.drivers.bonding.slave import LINK_DOWN, LINK_UP, Slave
 from pysock.uapi import ioctl as nr
 from pysock.uapi.ethtool import DUPLEX_UNKNOWN, PORT_OTHER, SPEED_UNKNOWN
 from pysock.uapi.if_ import ARPHRD_ETHER, IFF_LOOPBACK, IFF_MASTER, IFF_SLAVE, IFF_UP, unpack_ifname
-from pysock.uapi.if_ether import ETH_HLEN, ETH_MAX_MTU, ETH_P_IP
+from pysock.uapi.if_ether import ETH_HLEN, ETH_MAX_MTU, ETH_P_IP, ETH_P_SLOW
 from pysock.uapi.if_packet import PACKET_BROADCAST, PACKET_MULTICAST
 from pysock.uapi.in_ import IPPROTO_IGMP
 
@@ -81,41 +98,49 @@ if TYPE_CHECKING:
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
     from pysock.core.skbuff import SkBuff
+    from pysock.drivers.bonding.ad import Ad
+    from pysock.drivers.bonding.arpmon import ArpMonitor
 
-MODE_ROUNDROBIN = 0
-MODE_ACTIVEBACKUP = 1
-MODE_XOR = 2
-MODES = ("balance-rr", "active-backup", "balance-xor")
-#: How often Linux looks when a mode needs it and nobody says (BOND_DEFAULT_MIIMON), ms.
-DEFAULT_MIIMON = 100
 _MS = 1_000_000
 _FEATURES = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA
 
 
 class BondOps(EthDeviceOps):
-    """One bond. ``miimon``, ``updelay``, ``downdelay`` are in ms (miimon 0: links are taken to be up);
-    ``num_peer_notif`` is how often a failover is announced, ``failovers`` counts them.
+    """One bond. ``params`` are its options, ``failovers`` counts changes of the ``active`` slave; ``ad`` and ``arp``
+    are there in the mode, and with the monitor, that they are for.
     """
 
-    __slots__ = ("_notify_left", "_own_address", "_proc", "_timer", "_turn", "active", "dev", "downdelay", "failovers",
-                 "miimon", "mode", "num_peer_notif", "primary", "slaves", "updelay")  # fmt: skip
+    __slots__ = (
+        "_by_dev", "_notify_left", "_own_address", "_proc", "_timer", "_turn", "active", "ad", "arp", "dev",
+        "failovers", "params", "slaves",
+    )  # fmt: skip
 
-    def __init__(self, dev: NetDevice, mode: int, miimon: int, updelay: int, downdelay: int, notify: int) -> None:
+    def __init__(self, dev: NetDevice, params: BondParams) -> None:
         self.dev = dev
-        self.mode = mode
-        self.miimon = miimon
-        self.updelay = updelay
-        self.downdelay = downdelay
-        self.num_peer_notif = notify
-        self.primary = ""
+        self.params = params
         self.slaves: list[Slave] = []
+        self._by_dev: dict[NetDevice, Slave] = {}
         self.active: Slave | None = None
         self.failovers = 0
+        self.ad: Ad | None = None
+        self.arp: ArpMonitor | None = None
+        if params.mode == MODE_8023AD:
+            from pysock.drivers.bonding.ad import Ad
+
+            self.ad = Ad(self)
+        if params.arp_interval:
+            from pysock.drivers.bonding.arpmon import ArpMonitor
+
+            self.arp = ArpMonitor(self)
         self._notify_left = 0
         self._own_address = False
         self._proc = ""
         self._turn = 0
         self._timer = Timer(self._monitor)
+
+    @property
+    def mode(self) -> int:
+        return self.params.mode
 
     # -- packets ---------------------------------------------------------------------------------------------
 
@@ -124,8 +149,20 @@ class BondOps(EthDeviceOps):
         not ask for that very device.
         """
         dev = self.dev
-        slave_dev = skb.dev
-        if self.mode == MODE_ACTIVEBACKUP and (self.active is None or slave_dev is not self.active.dev):
+        slave = self._by_dev.get(skb.dev)  # type: ignore[arg-type]  # what is received has one
+        if slave is None:
+            return RX_HANDLER_PASS
+        if self.arp is not None:
+            self.arp.received(slave, skb)
+        mode = self.params.mode
+        if mode == MODE_8023AD and self.ad is not None:
+            if skb.protocol == ETH_P_SLOW:
+                self.ad.received(slave, skb)
+                consume_skb(skb)
+                return RX_HANDLER_CONSUMED
+            if slave.ad is None or not slave.ad.enabled:
+                return RX_HANDLER_EXACT
+        if mode == MODE_ACTIVEBACKUP and slave is not self.active:
             return RX_HANDLER_EXACT
         stats = dev.stats
         if not dev.running:
@@ -148,24 +185,25 @@ class BondOps(EthDeviceOps):
             return NETDEV_TX_OK
         dev.stats.tx_packets += 1
         dev.stats.tx_bytes += skb.len
-        skb.dev = lower = slave.dev
-        if skb.ext is not None and skb.ext.vlan_tci is not None:
-            xmit_slow(lower, skb)
-        else:
-            lower.queue_xmit(skb)
+        if self.params.mode == MODE_BROADCAST:
+            for other in self.slaves:
+                if other is not slave and other.usable:
+                    _send(skb_clone(skb), other.dev)
+        _send(skb, slave.dev)
         return NETDEV_TX_OK
 
     def _choose(self, skb: SkBuff) -> Slave | None:
-        if self.mode == MODE_ACTIVEBACKUP:
+        params = self.params
+        if params.mode == MODE_ACTIVEBACKUP:
             return self.active
         usable = [slave for slave in self.slaves if slave.usable]
         if not usable:
             return None
+        if params.uses_hash:
+            return usable[xmit_hash(skb, params.xmit_hash_policy) % len(usable)]
+        if params.mode == MODE_BROADCAST:
+            return usable[-1]
         head, at = skb.head, skb.data
-        if self.mode == MODE_XOR:  # bond_eth_hash: layer 2
-            if skb.len - skb.data_len < ETH_HLEN:
-                return usable[0]
-            return usable[(head[at + 5] ^ head[at + 11] ^ head[at + 12] ^ head[at + 13]) % len(usable)]
         if skb.protocol == ETH_P_IP and skb.len - skb.data_len > ETH_HLEN + 9 and head[at + 23] == IPPROTO_IGMP:
             # A switch that snoops has to see all reports on one port (bond_xmit_roundrobin_slave_get).
             return self.active if self.active is not None and self.active.usable else usable[0]
@@ -176,9 +214,17 @@ class BondOps(EthDeviceOps):
 
     def ndo_open(self, dev: NetDevice) -> None:
         self._look_soon()
+        if self.arp is not None:
+            self.arp.start()
+        if self.ad is not None:
+            self.ad.look()
 
     def ndo_stop(self, dev: NetDevice) -> None:
         dev.kernel.timers.del_timer(self._timer)
+        if self.arp is not None:
+            self.arp.stop()
+        if self.ad is not None:
+            self.ad.look()
         self._notify_left = 0
         for slave in self.slaves:
             slave.filter.clear()
@@ -216,6 +262,8 @@ class BondOps(EthDeviceOps):
     def ndo_set_mac_address(self, dev: NetDevice, addr: bytes) -> None:
         """bond_set_mac_address(): all slaves or none."""
         super().ndo_set_mac_address(dev, addr)
+        if self._keeps_addresses:
+            return  # it goes with the active slave; saying so would make ifenslave(8) fail
         done: list[NetDevice] = []
         try:
             for slave in self.slaves:
@@ -226,6 +274,13 @@ class BondOps(EthDeviceOps):
                 dev_set_mac_address(one, dev.dev_addr)
             raise
         self._own_address = True
+        if self.ad is not None:
+            self.ad.set_system(addr)
+
+    @property
+    def _keeps_addresses(self) -> bool:
+        """Slaves have addresses of their own (fail_over_mac)."""
+        return self.params.fail_over_mac != MAC_NONE and self.params.mode == MODE_ACTIVEBACKUP
 
     def ndo_set_rx_mode(self, dev: NetDevice) -> None:
         """bond_set_rx_mode(): the active slave receives what the bond wants, in other modes all do."""
@@ -258,7 +313,10 @@ class BondOps(EthDeviceOps):
             self._take_address(slave.dev_addr)
         try:
             dev_set_mtu(slave, dev.mtu)
-            dev_set_mac_address(slave, dev.dev_addr)
+            if not self._keeps_addresses:
+                dev_set_mac_address(slave, dev.dev_addr)
+            elif self.params.fail_over_mac == MAC_FOLLOW and self.slaves and slave.dev_addr == dev.dev_addr:
+                dev_set_mac_address(slave, eth_random_addr(dev.kernel.random("mac")))
             slave.flags |= IFF_SLAVE
             netdev_master_upper_dev_link(slave, dev)
             netdev_rx_handler_register(slave, self.receive)
@@ -266,12 +324,22 @@ class BondOps(EthDeviceOps):
         except OSError:
             self._restore(new)
             raise
-        new.link = LINK_UP if new.has_link or not self.miimon else LINK_DOWN
+        self._first_look(new)
         self.slaves.append(new)
+        self._by_dev[slave] = new
+        if self.ad is not None:
+            self.ad.add(new)
         dev.kernel.dev_layer.netdev_chain.call_chain(NETDEV_JOIN, slave)
         netdev_update_features(dev)
-        self._select()
+        self.select()
         self.ndo_set_rx_mode(dev)
+
+    def _first_look(self, slave: Slave) -> None:
+        params, now = self.params, self.dev.kernel.now
+        watched = params.miimon or params.arp_interval
+        slave.set_link(LINK_UP if slave.has_link or not watched else LINK_DOWN, now)
+        slave.last_rx = slave.last_tx = now - (params.arp_interval + 1) * _MS
+        slave.heard = dict.fromkeys(params.arp_ip_target, slave.last_rx)
 
     def ndo_del_slave(self, dev: NetDevice, slave: NetDevice) -> None:
         """bond_release(). EINVAL for a device that is no slave of this bond."""
@@ -284,13 +352,18 @@ class BondOps(EthDeviceOps):
     def _release(self, slave: Slave) -> None:
         dev = self.dev
         self.slaves.remove(slave)
+        if self.ad is not None:
+            self.ad.remove(slave)
+        if self.arp is not None and self.arp.current is slave:
+            self.arp.current = None
         if self.active is slave:
             self.active = None
         self._restore(slave)
+        del self._by_dev[slave.dev]
         if dev.reg_state != NETREG_REGISTERED:
             return
         netdev_update_features(dev)
-        self._select()
+        self.select()
         if not self.slaves and not self._own_address:
             self._take_address(eth_random_addr(dev.kernel.random("mac")))
 
@@ -324,20 +397,32 @@ class BondOps(EthDeviceOps):
 
     # -- who is active ---------------------------------------------------------------------------------------
 
-    def _select(self) -> None:
-        """bond_select_active_slave(): the primary if it has a link, else the one it was, else the first that has."""
-        best = self.active if self.active is not None and self.active.usable else None
-        for slave in self.slaves:
-            if slave.usable and (slave.dev.name == self.primary or best is None):
-                best = slave
-                if slave.dev.name == self.primary:
-                    break
+    def _preferred(self) -> Slave | None:
+        """bond_choose_primary_or_current(), with what `primary_reselect` says of a primary that came back."""
+        current = self.active if self.active is not None and self.active.usable else None
+        primary = next((slave for slave in self.slaves if slave.dev.name == self.params.primary), None)
+        if primary is None or not primary.usable or current is None or primary is current:
+            return primary if primary is not None and primary.usable else current
+        policy = RESELECT[self.params.primary_reselect]
+        if policy == "failure" or (policy == "better" and link_speed(primary.dev) <= link_speed(current.dev)):
+            return current
+        return primary
+
+    def select(self) -> None:
+        """bond_select_active_slave(): the primary, or the one it was, else the first that has a link."""
+        best = self._preferred() or next((slave for slave in self.slaves if slave.usable), None)
         if best is not self.active:
             self._activate(best)
-        if any(slave.usable for slave in self.slaves):
-            netif_carrier_on(self.dev)
+        self.set_carrier()
+
+    def set_carrier(self) -> None:
+        """bond_set_carrier(): in 802.3ad while enough ports of the active aggregator work."""
+        if self.ad is not None:
+            best = self.ad.best
+            up = best is not None and best.working > 0 and best.working >= self.params.min_links
         else:
-            netif_carrier_off(self.dev)
+            up = any(slave.usable for slave in self.slaves)
+        (netif_carrier_on if up else netif_carrier_off)(self.dev)
 
     def _activate(self, slave: Slave | None) -> None:
         """bond_change_active_slave()."""
@@ -345,15 +430,33 @@ class BondOps(EthDeviceOps):
         if self.mode != MODE_ACTIVEBACKUP or slave is old:
             return
         self.failovers += slave is not None
+        if slave is not None:
+            slave.last_link_up = self.dev.kernel.now
+            if self._keeps_addresses:
+                self._fail_over_mac(old, slave)
         self.ndo_set_rx_mode(self.dev)
         if slave is not None and self.dev.running:
             chain = self.dev.kernel.dev_layer.netdev_chain
             netif_carrier_on(self.dev)
             chain.call_chain(NETDEV_BONDING_FAILOVER, self.dev)
-            self._notify_left = self.num_peer_notif
-            self._notify_peers()
+            self._notify_left = self.params.num_peer_notif
+            self.notify_peers()
 
-    def _notify_peers(self) -> None:
+    def _fail_over_mac(self, old: Slave | None, new: Slave) -> None:
+        """bond_do_fail_over_mac(): the bond takes the new slave's address, or hands its own on to it."""
+        dev = self.dev
+        if self.params.fail_over_mac == MAC_ACTIVE:
+            if new.dev.dev_addr != dev.dev_addr:
+                self._take_address(new.dev.dev_addr)
+            return
+        spare = new.dev.dev_addr
+        if spare != dev.dev_addr:
+            with suppress(OSError):
+                if old is not None and old in self.slaves:
+                    dev_set_mac_address(old.dev, spare)
+                dev_set_mac_address(new.dev, dev.dev_addr)
+
+    def notify_peers(self) -> None:
         """Tell the link where our addresses are now, and again at the next look."""
         if self._notify_left:
             self._notify_left -= 1
@@ -365,19 +468,23 @@ class BondOps(EthDeviceOps):
 
     def _look_soon(self) -> None:
         """At the next of the instants at which Linux would look; nothing is to be seen before."""
-        if (self.miimon or self._notify_left) and self.dev.running and not self._timer.pending:
+        params = self.params
+        if (params.miimon or (self._notify_left and self.arp is None)) and self.dev.running and not self._timer.pending:
             kernel = self.dev.kernel
-            period = (self.miimon or DEFAULT_MIIMON) * _MS
+            period = (params.miimon or DEFAULT_MIIMON) * _MS
             kernel.timers.mod_timer(self._timer, (kernel.now // period + 1) * period)
 
     def _monitor(self) -> None:
         """bond_mii_monitor()."""
         now = self.dev.kernel.now
-        self._notify_peers()
-        if self.miimon:
-            changed = [slave.inspect(now, self.updelay * _MS, self.downdelay * _MS) for slave in self.slaves]
+        self.notify_peers()
+        params = self.params
+        if params.miimon:
+            changed = [slave.inspect(now, params.updelay * _MS, params.downdelay * _MS) for slave in self.slaves]
             if any(changed):
-                self._select()
+                self.select()
+                if self.ad is not None:
+                    self.ad.look()
             if any(slave.waits for slave in self.slaves):
                 self._look_soon()
 
@@ -386,10 +493,10 @@ class BondOps(EthDeviceOps):
         if event == NETDEV_UNREGISTER:
             self.ndo_del_slave(self.dev, slave)
         elif event in (NETDEV_CHANGE, NETDEV_UP, NETDEV_DOWN):
-            if self.miimon:
+            if self.params.miimon:
                 self._look_soon()
-            elif event != NETDEV_CHANGE:
-                self._select()
+            elif event != NETDEV_CHANGE and self.arp is None:
+                self.select()
         elif event == NETDEV_FEAT_CHANGE:
             netdev_update_features(self.dev)
 
@@ -428,10 +535,12 @@ def _netdev_event(event: int, dev: NetDevice) -> None:
             ops.slave_event(event, dev)
 
 
-def _number(value: object, what: str, most: int) -> int:
-    if not isinstance(value, int) or not 0 <= value <= most:
-        raise err(errno.EINVAL, f"bond: {what} is not within 0..{most}")
-    return value
+def _send(skb: SkBuff, lower: NetDevice) -> None:
+    skb.dev = lower
+    if skb.ext is not None and skb.ext.vlan_tci is not None:
+        xmit_slow(lower, skb)
+    else:
+        lower.queue_xmit(skb)
 
 
 class BondEthtool(EthtoolOps):
@@ -467,7 +576,7 @@ class BondDriver(Driver):
     __slots__ = ()
     name = "bond"
     device_name = "bond%d"
-    options = ("mode", "miimon", "updelay", "downdelay", "primary", "num_peer_notif")
+    options = BondParams.__slots__
 
     def setup(self, dev: NetDevice) -> None:
         ether_setup(dev)
@@ -479,28 +588,15 @@ class BondDriver(Driver):
         dev.hw_features = _FEATURES
         dev.dev_addr = eth_random_addr(dev.kernel.random("mac"))
         netif_carrier_off(dev)  # until a slave has a link
-        dev.netdev_ops = BondOps(dev, MODE_ROUNDROBIN, DEFAULT_MIIMON, 0, 0, 1)
+        dev.netdev_ops = BondOps(dev, BondParams())
 
     def create(self, kernel: Kernel, net: Net, name: str | None = None, **options: object) -> NetDevice:
-        """A bond without slaves. ``mode`` is one of MODES or its number, ``primary`` the name of a slave to be. EINVAL
-        for an unknown mode or a number out of range; delays are rounded down to multiples of miimon, as in Linux.
+        """A bond without slaves. Options are those of `BondParams`, by name or by number; ``primary`` is the name of a
+        slave to be. Delays are rounded down to multiples of miimon, as in Linux. Errors as `BondParams`.
         """
-        mode = options.pop("mode", MODE_ROUNDROBIN)
-        if isinstance(mode, str):
-            mode = MODES.index(mode) if mode in MODES else -1
-        mode = _number(mode, "mode", len(MODES) - 1)
-        miimon = _number(options.pop("miimon", DEFAULT_MIIMON), "miimon", 1 << 31)
-        up = _number(options.pop("updelay", 0), "updelay", 1 << 31)
-        down = _number(options.pop("downdelay", 0), "downdelay", 1 << 31)
-        notify = _number(options.pop("num_peer_notif", 1), "num_peer_notif", 255)
-        primary = options.pop("primary", "")
-        if not isinstance(primary, str):
-            raise err(errno.EINVAL, "bond: primary is the name of a device")
-        dev = Driver.create(self, kernel, net, name, **options)
-        up, down = (delay // miimon * miimon if miimon else 0 for delay in (up, down))
-        ops = BondOps(dev, mode, miimon, up, down, notify)
-        ops.primary = primary
-        dev.netdev_ops = ops
+        params = BondParams(**options)
+        dev = Driver.create(self, kernel, net, name)
+        dev.netdev_ops = ops = BondOps(dev, params)
         dev.ethtool_ops = BondEthtool(ops)
         chain = kernel.dev_layer.netdev_chain
         if "bonding" not in chain.callbacks():

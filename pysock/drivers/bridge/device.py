@@ -16,6 +16,7 @@ from pysock.core.device import (
 from pysock.core.errors import err
 from pysock.core.eth import ZERO_ADDR, EthDeviceOps, eth_random_addr, ether_setup
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
+from pysock.core.link_speed import link_speed
 from pysock.core.netdev_events import NETDEV_CHANGEADDR
 from pysock.core.netdev_features import (
     NETIF_F_FRAGLIST,
@@ -325,13 +326,7 @@ def path_cost(dev: NetDevice) -> int:
     """What a LAN costs by the speed of the device on it, where that says (port_cost)."""
     from pysock.drivers.bridge.stp import COSTS, DEFAULT_COST
 
-    driver = dev.driver
-    speed = _SPEEDS.get(driver.name, 0) if driver is not None else 0
-    return COSTS.get(speed, DEFAULT_COST)
-
-
-#: Mbit/s that devices of a kind say of themselves.
-_SPEEDS = {"veth": 10_000, "tap": 10, "e100": 100}
+    return COSTS.get(link_speed(dev), DEFAULT_COST)
 
 
 def bridge_ops(br: NetDevice) -> BridgeOps:
