@@ -7,6 +7,7 @@
     netdev_config.py    up, down, flags, carrier, MTU, name, addresses, features
     netdev_features.py  NETIF_F_* and the rules among them;  netdev_events.py  NETDEV_*
     netdev_upper.py     devices upon devices: links, masters, what an upper one asks of a lower;  vlan.py  802.1Q tags
+    stacked.py          what devices that send through one other have in common;  link_speed.py  how fast a link is
     eth.py              Ethernet framing and defaults
     dev_xmit.py         from dev_queue_xmit to the driver;  qdisc.py  queueing disciplines
     dev.py              DeviceLayer (one per Kernel), netif_rx, netif_receive_skb, packet types

@@ -107,6 +107,24 @@ def vlan_untag(skb: SkBuff) -> bool:
     return True
 
 
+def vlan_restore(skb: SkBuff) -> None:
+    """Put the tag beside a received packet back into its link-layer header (vlan_insert_inner_tag), where programs that
+    look at whole frames find it; its data starts behind it as before. The tag stays beside it, too.
+    """
+    mac, at = skb.mac_header, skb.data
+    ext = skb.ext
+    if mac < 0 or at - mac < ETH_HLEN or ext is None or ext.vlan_tci is None:
+        return
+    view = memoryview(skb.head)
+    tag = ext.vlan_proto << 16 | ext.vlan_tci
+    new = b"".join((view[: mac + _MACS], tag.to_bytes(VLAN_HLEN, "big"), view[mac + _MACS :]))
+    skb_release_data(skb)
+    skb.head = new
+    skb_shift_headers(skb, VLAN_HLEN)
+    skb.mac_header = mac
+    skb.data = at + VLAN_HLEN
+
+
 def vlan_strip(skb: SkBuff) -> int:
     """For a tagged packet that no VLAN device took and that goes to the protocols: RX_HANDLER_PASS when it was only
     tagged with a priority and is plain now; RX_HANDLER_ANOTHER when there was a VLAN's tag behind that, and its

@@ -27,8 +27,11 @@ from pysock.core.device import (
 from pysock.core.eth import eth_type_trans
 from pysock.core.kernel import Kernel
 from pysock.core.skbuff import SkBuff
+from pysock.drivers.macvlan import MacvlanOps
 from pysock.families.inet.devinet import add_address
 from pysock.syscalls.socket import sys_connect
+from pysock.uapi.if_ether import ETH_P_ALL
+from pysock.uapi.if_packet import PACKET_OUTGOING
 
 ETH_P_TEST = 0x88B5
 ALL = b"\xff" * 6
@@ -106,7 +109,7 @@ def test_between_neighbours(kernel: Kernel, mode: str, heard: list[str], sent: i
     assert one.stats.tx_packets == 2
 
 
-@pytest.mark.parametrize(("mode", "heard"), [("vepa", ["eth0", "m2"]), ("bridge", ["eth0"]), ("private", [])])
+@pytest.mark.parametrize(("mode", "heard"), [("vepa", ["eth0", "m2"]), ("bridge", ["eth0"]), ("private", ["m1"])])
 def test_what_a_reflective_relay_sends_back(kernel: Kernel, mode: str, heard: list[str]) -> None:
     lower = wire(kernel, "eth0")
     on(lower, 1, mode)
@@ -114,6 +117,109 @@ def test_what_a_reflective_relay_sends_back(kernel: Kernel, mode: str, heard: li
     got = listen(kernel)
     arrive(lower, frame(dst=ALL, src=address(1)))
     assert sorted(got) == heard
+
+
+# --- recorded from Linux 6.18: who hears a frame, and as what (PACKET_HOST, ...) --------------------------------------
+
+LOWER, ONE, TWO = MAC, b"\x02\0\0\0\1\1", b"\x02\0\0\0\1\2"
+RECORDED = {
+    ("private", "in", ALL, ONE): {"eth0": 1, "m1": 1}, ("private", "in", GROUP, ONE): {"eth0": 2, "m1": 2},
+    ("private", "in", TWO, ONE): {"eth0": 3, "m2": 0}, ("private", "out", TWO, ONE): {"wire": 1},
+    ("vepa", "in", ALL, ONE): {"eth0": 1, "m2": 1}, ("vepa", "in", GROUP, ONE): {"eth0": 2},
+    ("vepa", "out", TWO, ONE): {"wire": 1}, ("vepa", "out", ALL, ONE): {"wire": 1},
+    ("bridge", "in", ALL, ONE): {"eth0": 1}, ("bridge", "in", TWO, ONE): {"eth0": 3, "m2": 0},
+    ("bridge", "out", ONE, TWO): {"eth0": 3, "m1": 0}, ("bridge", "out", TWO, ONE): {"eth0": 3, "m2": 0},
+    ("bridge", "out", ALL, ONE): {"wire": 1, "m2": 1}, ("bridge", "out", LOWER, ONE): {"wire": 1},
+    ("passthru", "in", ALL, OUTSIDE): {"eth0": 1, "m1": 1}, ("passthru", "in", LOWER, OUTSIDE): {"eth0": 0, "m1": 0},
+    ("passthru", "in", TWO, OUTSIDE): {"eth0": 3, "m1": 0}, ("passthru", "in", GROUP, OUTSIDE): {"eth0": 2},
+    ("passthru", "out", TWO, ONE): {"wire": 1}, ("passthru", "out", LOWER, ONE): {"wire": 1},
+    ("source", "in", LOWER, OUTSIDE): {"eth0": 0, "m1": 0}, ("source", "in", ONE, OUTSIDE): {"eth0": 3, "m1": 0},
+    ("source", "in", TWO, OUTSIDE): {"eth0": 3, "m1": 3}, ("source", "in", ALL, OUTSIDE): {"eth0": 1, "m1": 1},
+    ("source", "in", ONE, TWO): {"eth0": 3}, ("source", "in", ALL, TWO): {"eth0": 1},
+    ("source", "out", TWO, ONE): {"wire": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECORDED)
+def test_as_recorded(kernel: Kernel, case: tuple[str, str, bytes, bytes]) -> None:
+    """Seen by packet sockets for all protocols; those of the lower device see it before the macvlans do."""
+    mode, way, dst, src = case
+    lower = wire(kernel, "eth0")
+    options: dict[str, object] = {"sources": (OUTSIDE,)} if mode == "source" else {}
+    devices = []
+    for number in (1, 2) if mode in ("private", "vepa", "bridge") else (1,):
+        own = {} if mode == "passthru" else {"address": address(number)}
+        create = kernel.dev_layer.create_device
+        devices.append(create(lower.net, "macvlan", f"m{number}", link=lower, mode=mode, **own, **options))
+        dev_open(devices[-1])
+    got: dict[str, int] = {}
+
+    def tap(skb: SkBuff, dev: NetDevice) -> None:
+        if skb.pkt_type != PACKET_OUTGOING:
+            got[dev.name] = skb.pkt_type
+
+    dev_add_pack(PacketType(kernel.init_net, ETH_P_ALL, tap))
+    if way == "in":
+        arrive(lower, frame(dst=dst, src=src))
+    else:
+        devices[0].queue_xmit(packet(devices[0], dst=dst, src=src))
+        softirqs(kernel)
+        if sent := len(ops_of(lower).sent):
+            got["wire"] = sent
+    assert got == RECORDED[case]
+
+
+def test_passthru_is_alone_and_has_the_lower_devices_address(kernel: Kernel) -> None:
+    lower = wire(kernel, "eth0", setup=lambda dev: setattr(dev, "live_addr_change", True))
+    create = partial(kernel.dev_layer.create_device, kernel.init_net, "macvlan")
+    one = create("p0", link=lower, mode="passthru")
+    assert one.dev_addr == MAC
+    dev_open(one)
+    assert lower.promiscuity == 1
+    fails(errno.EINVAL, partial(create, "p1", link=lower, mode="bridge"))
+    fails(errno.EINVAL, partial(create, "p1", link=lower, mode="passthru"))
+    dev_set_mac_address(one, address(7))
+    assert (one.dev_addr, lower.dev_addr) == (address(7), address(7))
+    unregister_netdev(one)
+    assert (lower.dev_addr, lower.promiscuity, lower.rx_handler) == (MAC, 0, None)
+    two = create("p2", link=lower, mode="passthru", nopromisc=True)
+    dev_open(two)
+    assert lower.promiscuity == 0
+    dev_set_mac_address(lower, address(8))  # the lower device's own doing: it keeps that
+    assert two.dev_addr == address(8)
+    unregister_netdev(two)
+    assert lower.dev_addr == address(8)
+    other = create("p3", link=lower, mode="bridge")
+    fails(errno.EINVAL, partial(create, "p4", link=lower, mode="passthru"))
+    ops = other.netdev_ops
+    assert isinstance(ops, MacvlanOps)
+    fails(errno.EINVAL, ops.set_mode, "passthru")
+    ops.set_mode("private")
+    assert ops.mode == "private"
+
+
+def test_source_mode_lists_senders(kernel: Kernel) -> None:
+    lower = wire(kernel, "eth0")
+    one = on(lower, 1, "source")
+    ops = one.netdev_ops
+    assert isinstance(ops, MacvlanOps)
+    got = listen(kernel)
+    ops.change_sources((OUTSIDE, address(9)))
+    arrive(lower, frame(dst=ALL, src=OUTSIDE))
+    assert sorted(got) == ["eth0", "m1"]
+    ops.nodst = True
+    got.clear()
+    arrive(lower, frame(dst=ALL, src=OUTSIDE))
+    assert got == ["m1"]
+    ops.change_sources((address(9),))
+    got.clear()
+    arrive(lower, frame(dst=ALL, src=OUTSIDE))
+    assert got == ["eth0"]
+    fails(errno.EADDRNOTAVAIL, ops.change_sources, (ALL,))
+    ops.set_mode("bridge")
+    assert ops.sources == set()
+    fails(errno.EINVAL, ops.change_sources, (OUTSIDE,))
+    unregister_netdev(one)
 
 
 def test_addresses_in_use(kernel: Kernel) -> None:
@@ -156,7 +262,7 @@ def test_refusals(kernel: Kernel) -> None:
     lower = wire(kernel, "eth0")
     create = partial(kernel.dev_layer.create_device, kernel.init_net, "macvlan", "m")
     fails(errno.EINVAL, partial(create, link="eth0"))
-    fails(errno.EINVAL, partial(create, link=lower, mode="passthru"))
+    fails(errno.EINVAL, partial(create, link=lower, mode="passthrough"))
     fails(errno.EINVAL, partial(create, link=kernel.init_net.dev_by_name["lo"]))
     bridge = kernel.dev_layer.create_device(kernel.init_net, "bond", None)
     dev_close(lower)
@@ -166,12 +272,16 @@ def test_refusals(kernel: Kernel) -> None:
     assert lower.uppers == (bridge,)
 
 
-@given(st.binary(max_size=30), st.sampled_from(["bridge", "vepa", "private"]))
+@given(st.binary(max_size=30), st.sampled_from(["bridge", "vepa", "private", "passthru", "source"]))
 def test_no_frame_raises(raw: bytes, mode: str) -> None:
     """Whatever a macvlan is given to send or receive leaves no error and nothing undelivered."""
     kernel = boot()
-    lower = wire(kernel, "eth0")
-    one, _ = on(lower, 1, mode), on(lower, 2, mode)
+    lower = wire(kernel, "eth0", setup=lambda dev: setattr(dev, "live_addr_change", True))
+    one = on(lower, 1, mode)
+    if mode == "source":
+        one.netdev_ops.change_sources((OUTSIDE,))  # type: ignore[attr-defined]  # MacvlanOps
+    if mode != "passthru":
+        on(lower, 2, mode)
     skb = SkBuff(raw, 0, len(raw))
     skb.dev = one
     one.queue_xmit(skb)

@@ -51,7 +51,7 @@ from pysock.lab.capture import Capture
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi import if_vlan
 from pysock.uapi.if_ import IF_OPER_DOWN, IF_OPER_LOWERLAYERDOWN, IFF_UP
-from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP
+from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_ALL, ETH_P_IP
 from pysock.uapi.ioctl import SIOCGIFVLAN, SIOCSIFVLAN
 from pysock.wire import ipv4, tcp, vlan
 from pysock.wire.checksum import checksum
@@ -286,6 +286,68 @@ def test_what_goes_out_comes_in(payload: bytes, pcp: int, vid: int) -> None:
     assert vlan.parse(raw, 14).pcp == pcp
     arrive(real, raw)
     assert got == [(dev.name, payload, 0)]
+
+
+def test_programs_may_see_and_send_tags(kernel: Kernel) -> None:
+    """VLAN_FLAG_REORDER_HDR off."""
+    real = wire(kernel, "eth0")
+    dev = on(real, 5, reorder_hdr=False, ingress_qos_map={3: 7})
+    got: list[tuple[str, bytes, int]] = []
+
+    def tap(skb: SkBuff, at: NetDevice) -> None:
+        got.append((at.name, skb_to_bytes(skb), skb.protocol))
+
+    dev_add_pack(PacketType(kernel.init_net, ETH_P_ALL, tap, dev))
+    handled: list[tuple[bytes, int]] = []
+
+    def handler(skb: SkBuff) -> None:
+        handled.append((bytes(skb.head[skb.data :]), skb.priority))
+
+    dev_add_pack(PacketType(kernel.init_net, ETH_P_TEST, handler))
+    raw = tagged(5, pcp=3)
+    arrive(real, raw)
+    assert got == [("eth0.5", raw, ETH_P_TEST)]
+    assert handled == [(b"payload", 7)]
+    dev.queue_xmit(packet(dev))
+    mine = tagged(5, b"my own tag", pcp=6)
+    skb = SkBuff(mine, 0, len(mine))
+    skb.dev = dev
+    dev.queue_xmit(skb)
+    assert ops_of(real).sent == [tagged(5), mine]
+    ops = vlan_ops(dev)
+    assert ops is not None
+    ops.change_flags(if_vlan.VLAN_FLAG_REORDER_HDR, if_vlan.VLAN_FLAG_REORDER_HDR)
+    got.clear()
+    arrive(real, raw)
+    assert got == [("eth0.5", frame(), ETH_P_TEST)]
+
+
+def test_proc_shows_each_vlan(kernel: Kernel) -> None:
+    real = wire(kernel, "eth0")
+    dev = on(real, 5, ingress_qos_map={1: 4}, egress_qos_map={6: 2, 0: 1})
+    arrive(real, tagged(5))
+    text = kernel.init_net.proc["net/vlan/eth0.5"]()
+    assert text == (
+        "eth0.5  VID: 5\t REORDER_HDR: 1  dev->priv_flags: 1\n"
+        "         total frames received            1\n"
+        "          total bytes received           21\n"
+        "      Broadcast/Multicast Rcvd            0\n"
+        "\n"
+        "      total frames transmitted            0\n"
+        "       total bytes transmitted            0\n"
+        "Device: eth0\n"
+        "INGRESS priority mappings: 0:0  1:4  2:0  3:0  4:0  5:0  6:0 7:0\n"
+        " EGRESS priority mappings: 6:2 0:1 \n"
+    )
+    dev_change_name(dev, "office")
+    assert "net/vlan/eth0.5" not in kernel.init_net.proc
+    unregister_netdev(dev)
+    assert "net/vlan/office" not in kernel.init_net.proc
+
+
+@pytest.mark.parametrize("options", [{"ingress_qos_map": {8: 1}}, {"egress_qos_map": {1: 8}}, {"egress_qos_map": 3}])
+def test_refused_maps(kernel: Kernel, options: dict[str, object]) -> None:
+    fails(errno.EINVAL, partial(on, wire(kernel, "eth0"), 5, **options))
 
 
 # --- it follows its lower device --------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ and takes it out of what arrives and calls `VlanOps.receive`. VLANs stack: the l
 it may live in another namespace.
 
 The upper device follows the lower one: carrier, MTU limit, address while nobody gave it one of its own, up and down
-(unless VLAN_FLAG_LOOSE_BINDING), and it goes when that goes. Not here: GVRP, MVRP, frames with the tag left in for
-programs (VLAN_FLAG_REORDER_HDR is always on).
+(unless VLAN_FLAG_LOOSE_BINDING), and it goes when that goes. Without VLAN_FLAG_REORDER_HDR programs that look at whole
+frames find the tag in what it received, and may send with it. Not here: GVRP, MVRP.
 """
 
 from __future__ import annotations
@@ -17,52 +17,35 @@ from __future__ import annotations
 import errno
 from functools import partial
 
-from pysock.core.dev_xmit import NET_XMIT_CN, xmit_slow
 from pysock.core.device import (
-    NETREG_UNREGISTERING,
     RX_HANDLER_ANOTHER,
     RX_HANDLER_CONSUMED,
     Driver,
     dev_close,
     dev_open,
-    dev_set_mtu,
-    netdev_update_features,
     netif_carrier_off,
-    unregister_netdev,
 )
 from pysock.core.device_ops import NETDEV_TX_OK
 from pysock.core.errors import err
-from pysock.core.eth import ZERO_ADDR, EthDeviceOps, ether_setup
-from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
-from pysock.core.ethtool_types import DrvInfo, LinkSettings, TsInfo
+from pysock.core.eth import ZERO_ADDR, ether_setup
+from pysock.core.ethtool_types import DrvInfo
 from pysock.core.netdev_events import (
     NETDEV_CHANGE,
     NETDEV_CHANGEADDR,
-    NETDEV_CHANGEMTU,
+    NETDEV_CHANGENAME,
     NETDEV_DOWN,
-    NETDEV_FEAT_CHANGE,
-    NETDEV_REGISTER,
-    NETDEV_UNREGISTER,
     NETDEV_UP,
 )
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_SG,
-    NETIF_F_VLAN_CHALLENGED,
-)
+from pysock.core.netdev_features import NETIF_F_GSO_SOFTWARE, NETIF_F_HW_CSUM, NETIF_F_VLAN_CHALLENGED
 from pysock.core.netdev_upper import (
-    LowerFilter,
     netdev_upper_dev_link,
     netdev_upper_dev_unlink,
     netif_stacked_transfer_operstate,
 )
 from pysock.core.netdevice import NetDevice
 from pysock.core.skbuff import kfree_skb
-from pysock.core.vlan import VLAN_TYPES, VlanGroup
+from pysock.core.stacked import STACKED_FEATURES, StackedEthtool, StackedOps, check_lower, stack_on, stacked_event
+from pysock.core.vlan import VLAN_TYPES, VlanGroup, vlan_restore
 from pysock.uapi.if_ import (
     ARPHRD_ETHER,
     IFF_ALLMULTI,
@@ -88,32 +71,28 @@ if TYPE_CHECKING:
     from pysock.core.net import Net
     from pysock.core.skbuff import SkBuff
 
-_FEATURES = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_LLTX
 _INHERITED_FLAGS = ~(IFF_UP | IFF_PROMISC | IFF_ALLMULTI | IFF_MASTER | IFF_SLAVE | IFF_LOOPBACK)
 _FLAGS = VLAN_FLAG_REORDER_HDR | VLAN_FLAG_LOOSE_BINDING | VLAN_FLAG_BRIDGE_BINDING
 MAX_VID = 4094  # 4095 is reserved
 
 
-class VlanOps(EthDeviceOps):
+class VlanOps(StackedOps):
     """One VLAN device (struct vlan_dev_priv). ``ingress`` has the priority of each PCP, ``egress`` the PCP bits of each
     priority; ``own_address`` says that somebody set its address.
     """
 
-    __slots__ = ("_filter", "_lower_addr", "_uc", "dev", "egress", "flags", "ingress", "own_address", "protocol",
-                 "real", "vid")  # fmt: skip
+    __slots__ = ("_lower_addr", "_proc", "egress", "flags", "ingress", "own_address", "protocol", "vid")
 
-    def __init__(self, dev: NetDevice, real: NetDevice, vid: int, protocol: int) -> None:
-        self.dev = dev
-        self.real = real
+    def __init__(self, dev: NetDevice, lower: NetDevice, vid: int, protocol: int) -> None:
+        super().__init__(dev, lower)
         self.vid = vid
         self.protocol = protocol
         self.flags = VLAN_FLAG_REORDER_HDR
         self.ingress = [0] * 8
         self.egress: dict[int, int] = {}
         self.own_address = False
-        self._lower_addr = real.dev_addr
-        self._filter = LowerFilter(real)
-        self._uc: tuple[bytes, ...] = ()
+        self._lower_addr = lower.dev_addr
+        self._proc = ""
 
     # -- packets ---------------------------------------------------------------------------------------------
 
@@ -122,6 +101,8 @@ class VlanOps(EthDeviceOps):
         dev = self.dev
         ext = skb.need_ext()
         tci = ext.vlan_tci or 0
+        if not self.flags & VLAN_FLAG_REORDER_HDR and dev.rx_handler is None:
+            vlan_restore(skb)
         ext.vlan_tci = None
         stats = dev.stats
         if not dev.running:
@@ -143,56 +124,64 @@ class VlanOps(EthDeviceOps):
     def ndo_start_xmit(self, skb: SkBuff, dev: NetDevice) -> int:
         """vlan_dev_hard_start_xmit(). What the lower device refuses is counted in tx_dropped."""
         ext = skb.need_ext()
-        ext.vlan_tci = self.vid | self.egress.get(ext.priority, 0)
-        ext.vlan_proto = self.protocol
-        size = skb.len
-        skb.dev = self.real
-        result = xmit_slow(self.real, skb)
-        if result in (0, NET_XMIT_CN):
-            dev.stats.tx_packets += 1
-            dev.stats.tx_bytes += size
-        else:
-            dev.stats.tx_dropped += 1
+        if self.flags & VLAN_FLAG_REORDER_HDR or not self._is_tagged(skb):
+            ext.vlan_tci = self.vid | self.egress.get(ext.priority, 0)
+            ext.vlan_proto = self.protocol
+        self.send_below(skb)
         return NETDEV_TX_OK
+
+    def _is_tagged(self, skb: SkBuff) -> bool:
+        """The frame has a tag of ours in it: a program put it there."""
+        at = skb.data + 12
+        return bytes(skb.head[at : at + 2]) == self.protocol.to_bytes(2, "big")
 
     # -- configuration ---------------------------------------------------------------------------------------
 
     def ndo_init(self, dev: NetDevice) -> None:
         """vlan_dev_init() and register_vlan_dev(). EEXIST when the lower device has such a VLAN."""
-        real = self.real
-        group = real.vlan_group
+        lower = self.lower
+        group = lower.vlan_group
         if group is None:
             group = VlanGroup()
         key = self.protocol << 12 | self.vid
         if key in group.takers:
-            raise err(errno.EEXIST, f"{real.name} has VLAN {self.vid} already")
-        netdev_upper_dev_link(real, dev)
+            raise err(errno.EEXIST, f"{lower.name} has VLAN {self.vid} already")
+        netdev_upper_dev_link(lower, dev)
         group.takers[key] = self.receive
-        real.vlan_group = group
-        real.update_path()
-        netif_stacked_transfer_operstate(real, dev)
+        lower.vlan_group = group
+        lower.update_path()
+        netif_stacked_transfer_operstate(lower, dev)
+        self.named()
+
+    def named(self) -> None:
+        """It has a name, or another one: /proc/net/vlan follows."""
+        proc = self.dev.net.proc
+        proc.pop(self._proc, None)
+        self._proc = f"net/vlan/{self.dev.name}"
+        proc[self._proc] = partial(_device_text, self)
 
     def ndo_uninit(self, dev: NetDevice) -> None:
-        real = self.real
-        group = real.vlan_group
+        dev.net.proc.pop(self._proc, None)
+        lower = self.lower
+        group = lower.vlan_group
         key = self.protocol << 12 | self.vid
         if group is None or group.takers.get(key) != self.receive:
             return
         del group.takers[key]
         if not group.takers:
-            real.vlan_group = None
-            real.update_path()
-        self._filter.clear()
-        netdev_upper_dev_unlink(real, dev)
+            lower.vlan_group = None
+            lower.update_path()
+        self.filter.clear()
+        netdev_upper_dev_unlink(lower, dev)
 
     def ndo_open(self, dev: NetDevice) -> None:
         """ENETDOWN while the lower device is down."""
-        if not self.real.flags & IFF_UP and not self.flags & VLAN_FLAG_LOOSE_BINDING:
+        if not self.lower.flags & IFF_UP and not self.flags & VLAN_FLAG_LOOSE_BINDING:
             raise err(errno.ENETDOWN)
-        netif_stacked_transfer_operstate(self.real, dev)
+        netif_stacked_transfer_operstate(self.lower, dev)
 
     def ndo_stop(self, dev: NetDevice) -> None:
-        self._filter.clear()
+        self.filter.clear()
         netif_carrier_off(dev)
 
     def ndo_set_rx_mode(self, dev: NetDevice) -> None:
@@ -200,9 +189,7 @@ class VlanOps(EthDeviceOps):
 
     def _sync(self, address: bytes) -> None:
         """Have the lower device receive what this one wants (vlan_dev_set_rx_mode)."""
-        dev = self.dev
-        own = () if address == self.real.dev_addr else (address,)
-        self._filter.sync((*dev.uc, *own), dev.mc, dev.flags)
+        self.ask_for(*(() if address == self.lower.dev_addr else (address,)))
 
     def ndo_set_mac_address(self, dev: NetDevice, addr: bytes) -> None:
         super().ndo_set_mac_address(dev, addr)
@@ -212,61 +199,54 @@ class VlanOps(EthDeviceOps):
 
     def ndo_change_mtu(self, dev: NetDevice, new_mtu: int) -> None:
         """vlan_dev_change_mtu(). ERANGE for more than the lower device's."""
-        if new_mtu > self.real.mtu:
+        if new_mtu > self.lower.mtu:
             raise err(errno.ERANGE)
 
     def ndo_fix_features(self, dev: NetDevice, features: int) -> int:
         """vlan_dev_fix_features(): the lower device's, as far as they do not depend on where the headers lie."""
-        real = self.real.features
-        if not real & NETIF_F_HW_CSUM:
-            real &= ~NETIF_F_GSO_SOFTWARE
-        return features & (real | ~_FEATURES)
+        below = self.lower.features
+        if not below & NETIF_F_HW_CSUM:
+            below &= ~NETIF_F_GSO_SOFTWARE
+        return features & (below | ~STACKED_FEATURES)
 
     def change_flags(self, flags: int, mask: int) -> None:
         """vlan_dev_change_flags(). EINVAL for a flag that Linux does not know, EOPNOTSUPP for one that is not here."""
         if mask & ~0x1F:
             raise err(errno.EINVAL)
-        if mask & ~_FLAGS & flags or mask & VLAN_FLAG_REORDER_HDR & ~flags:
+        if mask & ~_FLAGS & flags:
             raise err(errno.EOPNOTSUPP)
         self.flags = self.flags & ~mask | flags & mask
 
     # -- what happens to the lower device --------------------------------------------------------------------
 
-    def lower_event(self, event: int, real: NetDevice) -> None:
+    def lower_event(self, event: int, lower: NetDevice) -> None:
         """vlan_device_event() for this one of the lower device's VLANs."""
         dev = self.dev
         loose = self.flags & VLAN_FLAG_LOOSE_BINDING
         if event == NETDEV_CHANGE:
             if dev.running:
-                netif_stacked_transfer_operstate(real, dev)
+                netif_stacked_transfer_operstate(lower, dev)
         elif event == NETDEV_CHANGEADDR:
-            self._lower_address(real)
-        elif event == NETDEV_CHANGEMTU:
-            if dev.mtu > real.mtu:
-                dev_set_mtu(dev, real.mtu)
-        elif event == NETDEV_FEAT_CHANGE:
-            netdev_update_features(dev)
+            self._lower_address(lower)
         elif event == NETDEV_UP:
             if not loose and not dev.flags & IFF_UP:
                 dev_open(dev)
-            netif_stacked_transfer_operstate(real, dev)
+            netif_stacked_transfer_operstate(lower, dev)
         elif event == NETDEV_DOWN:
             if not loose:
                 dev_close(dev)
-            netif_stacked_transfer_operstate(real, dev)
-        elif event == NETDEV_REGISTER:
-            dev.link = real.ifindex  # it moved to another namespace
-        elif event == NETDEV_UNREGISTER and real.reg_state == NETREG_UNREGISTERING:
-            unregister_netdev(dev)  # not when it only moves to another namespace
+            netif_stacked_transfer_operstate(lower, dev)
+        else:
+            super().lower_event(event, lower)
 
-    def _lower_address(self, real: NetDevice) -> None:
+    def _lower_address(self, lower: NetDevice) -> None:
         """vlan_sync_address()."""
         dev = self.dev
-        if real.dev_addr == self._lower_addr:
+        if lower.dev_addr == self._lower_addr:
             return
-        self._lower_addr = real.dev_addr
+        self._lower_addr = lower.dev_addr
         if not self.own_address:
-            dev.dev_addr = real.dev_addr
+            dev.dev_addr = lower.dev_addr
             dev.kernel.dev_layer.netdev_chain.call_chain(NETDEV_CHANGEADDR, dev)
         if dev.running:
             self._sync(dev.dev_addr)
@@ -279,15 +259,11 @@ def vlan_ops(dev: NetDevice) -> VlanOps | None:
 
 
 def _netdev_event(event: int, dev: NetDevice) -> None:
-    if dev.vlan_group is None:
-        return
-    for upper in dev.uppers:
-        ops = vlan_ops(upper)
-        if ops is not None and ops.real is dev:
-            try:
-                ops.lower_event(event, dev)
-            except OSError:
-                pass  # a VLAN that does not want to come up, say, is no reason to stop the lower device
+    if event == NETDEV_CHANGENAME and (named := vlan_ops(dev)) is not None:
+        named.named()
+    if dev.vlan_group is not None:
+        mine = (vlan_ops(upper) for upper in dev.uppers)
+        stacked_event(event, dev, [ops for ops in mine if ops is not None and ops.lower is dev])
 
 
 def _config_text(net: Net) -> str:
@@ -296,25 +272,10 @@ def _config_text(net: Net) -> str:
     return config_text(net)
 
 
-class VlanEthtool(EthtoolOps):
-    """vlan_ethtool_ops: the link is the lower device's."""
+def _device_text(ops: VlanOps) -> str:
+    from pysock.drivers.vlan.proc import device_text
 
-    __slots__ = ("real",)
-
-    def __init__(self, real: NetDevice) -> None:
-        self.real = real
-
-    def get_drvinfo(self, dev: NetDevice) -> DrvInfo:
-        return DrvInfo("802.1Q VLAN Support", "1.8", "N/A")
-
-    def get_link(self, dev: NetDevice) -> bool:
-        return ethtool_op_get_link(dev)
-
-    def get_link_ksettings(self, dev: NetDevice) -> LinkSettings:
-        return self.real.ethtool_ops.get_link_ksettings(self.real)
-
-    def get_ts_info(self, dev: NetDevice) -> TsInfo:
-        return self.real.ethtool_ops.get_ts_info(self.real)
+    return device_text(ops)
 
 
 class VlanDriver(Driver):
@@ -323,7 +284,7 @@ class VlanDriver(Driver):
     __slots__ = ()
     name = "vlan"
     device_name = "vlan%d"
-    options = ("link", "id", "protocol", "loose_binding")
+    options = ("link", "id", "protocol", "loose_binding", "reorder_hdr", "ingress_qos_map", "egress_qos_map")
 
     def setup(self, dev: NetDevice) -> None:
         """The defaults of every VLAN device; `create` adds what comes from the lower one."""
@@ -332,10 +293,12 @@ class VlanDriver(Driver):
         dev.live_addr_change = True
         dev.min_mtu = 0
         dev.max_mtu = ETH_MAX_MTU
-        dev.features = dev.hw_features = _FEATURES
+        dev.features = dev.hw_features = STACKED_FEATURES
 
     def create(self, kernel: Kernel, net: Net, name: str | None = None, **options: object) -> NetDevice:
-        """VLAN ``id`` (0-4094) of device ``link``, which may be in another namespace of this kernel.
+        """VLAN ``id`` (0-4094) of device ``link``, which may be in another namespace of this kernel. ``loose_binding``
+        and ``reorder_hdr`` (on unless said) are flags; ``ingress_qos_map`` is a dict of priorities by PCP (0-7),
+        ``egress_qos_map`` the other way round.
 
         EINVAL for options of another type, ERANGE for another id, EPROTONOSUPPORT for an unknown tag protocol,
         EOPNOTSUPP for a lower device that carries none (loopback), ENODEV for one that goes.
@@ -343,27 +306,30 @@ class VlanDriver(Driver):
         real = options.pop("link", None)
         vid = options.pop("id", None)
         protocol = options.pop("protocol", ETH_P_8021Q)
-        loose = options.pop("loose_binding", False)
+        loose, reorder = options.pop("loose_binding", False), options.pop("reorder_hdr", True)
+        ingress, egress = options.pop("ingress_qos_map", {}), options.pop("egress_qos_map", {})
         if not isinstance(real, NetDevice) or not isinstance(vid, int) or not isinstance(protocol, int):
             raise err(errno.EINVAL, "vlan takes link=NetDevice, id=VID and protocol=EtherType")
+        if not isinstance(ingress, dict) or not isinstance(egress, dict):
+            raise err(errno.EINVAL, "vlan: a qos_map is a dict")
+        if not all(pcp in range(8) for pcp in (*ingress, *egress.values())):
+            raise err(errno.EINVAL, "vlan: a PCP is within 0..7")
         if not 0 <= vid <= MAX_VID:
             raise err(errno.ERANGE)
         if protocol not in VLAN_TYPES:
             raise err(errno.EPROTONOSUPPORT)
         if real.features & NETIF_F_VLAN_CHALLENGED or real.type != ARPHRD_ETHER:
             raise err(errno.EOPNOTSUPP, f"{real.name} can't carry VLANs")
-        if real.net.dev_by_index.get(real.ifindex) is not real or real.kernel is not kernel:
-            raise err(errno.ENODEV)
+        check_lower(kernel, real)
         dev = Driver.create(self, kernel, net, name or f"{real.name}.{vid}", **options)
         dev.netdev_ops = ops = VlanOps(dev, real, vid, protocol)
-        dev.ethtool_ops = VlanEthtool(real)
-        if loose:
-            ops.flags |= VLAN_FLAG_LOOSE_BINDING
-        dev.link = real.ifindex
+        dev.ethtool_ops = StackedEthtool(real, DrvInfo("802.1Q VLAN Support", "1.8", "N/A"))
+        ops.flags = (VLAN_FLAG_REORDER_HDR if reorder else 0) | (VLAN_FLAG_LOOSE_BINDING if loose else 0)
+        for pcp, priority in ingress.items():
+            ops.ingress[pcp] = priority
+        ops.egress.update({priority: pcp << PCP_SHIFT for priority, pcp in egress.items()})
         dev.flags = real.flags & _INHERITED_FLAGS
-        dev.mtu = real.mtu
-        dev.gso_max_size = real.gso_max_size
-        dev.hard_header_len = real.hard_header_len
+        stack_on(dev, real)
         dev.dev_addr = real.dev_addr or ZERO_ADDR
         dev.broadcast = real.broadcast
         netif_carrier_off(dev)

@@ -93,7 +93,7 @@ def _of_vlan(dev: NetDevice, ops: VlanOps, cmd: int, number: int, qos: int, unio
     elif cmd == nr.SET_VLAN_FLAG_CMD:
         ops.change_flags(number if qos else 0, number)
     elif cmd == nr.GET_VLAN_REALDEV_NAME_CMD:
-        union = ops.real.name.encode("utf-8", "surrogateescape").ljust(len(union), b"\0")
+        union = ops.lower.name.encode("utf-8", "surrogateescape").ljust(len(union), b"\0")
     elif cmd == nr.GET_VLAN_VID_CMD:
         union = nr.VLAN_IOCTL_NUMBER.pack(ops.vid) + union[nr.VLAN_IOCTL_NUMBER.size :]
     return union
