@@ -121,9 +121,12 @@ class Network:
         if name in self.nodes or name == "localhost":
             raise ValueError(f"there is a {name!r} already")
 
-    def switch(self, name: str, *nodes: Node, subnet: str | None = None, **wishes: object) -> Switch:
+    def switch(
+        self, name: str, *nodes: Node, subnet: str | None = None, stp: bool = False, **wishes: object
+    ) -> Switch:
         """A new switch, linked to each of ``nodes`` by a cable as bad as ``wishes`` say (see `Link.set`). All that are
-        plugged in share ``subnet`` ("10.1.0.0/16"; default: the next free one).
+        plugged in share ``subnet`` ("10.1.0.0/16"; default: the next free one). With ``stp`` it takes part in a
+        spanning tree: nothing passes for the first 30 s after a cable is plugged in, and switches may form loops.
         """
         self._check_name(name)
         options = impairments(wishes)
@@ -131,7 +134,7 @@ class Network:
         self.kernel.enter()
         try:
             segment = Segment(net4, self._plan.subnet6() if self.ipv6 else None)
-            switch = self.nodes[name] = Switch(self, name, segment)
+            switch = self.nodes[name] = Switch(self, name, segment, stp)
         finally:
             self.kernel.leave()
         for node in nodes:
@@ -204,7 +207,11 @@ class Network:
         if len(switches) == 2:
             near, far = switches
             if near.segment is far.segment:
-                raise ValueError(f"{near.name!r} and {far.name!r} are connected already: that would be a loop")
+                alike = [node for node in self.nodes.values() if isinstance(node, Switch)]
+                if not all(node.stp for node in alike if node.segment is near.segment):
+                    names = f"{near.name!r} and {far.name!r}"
+                    raise ValueError(f"{names} are connected already: a loop takes stp=True of all its switches")
+                return near.segment
             if far.segment.ends:
                 raise ValueError(f"plug switch {far.name!r} in before its hosts, or put a router between the two")
             for node in self.nodes.values():

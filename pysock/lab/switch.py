@@ -1,7 +1,7 @@
 """Switch: a namespace with a bridge in it, whose ports are the far ends of the cables that hosts plug in.
 
-Its spanning tree is off, as a Linux bridge's is: cables between switches that make a loop make a storm, unless it is
-turned on before (`br_attr_store(switch.bridge, "stp_state", "1")`).
+Its spanning tree is off unless asked for, as a Linux bridge's is. A loop of switches without one is a storm, here as
+there, and in simulated time one that no time passes in; so `Network.link` refuses to make it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 
 
 class Switch:
-    """Make it with `Network.switch`. ``bridge`` is its device, ``ports`` are its ends of links."""
+    """Make it with `Network.switch`. ``bridge`` is its device, ``ports`` are its ends of links; ``stp`` says that it
+    takes part in a spanning tree."""
 
-    __slots__ = ("bridge", "name", "net", "network", "ports", "powered", "segment")
+    __slots__ = ("bridge", "name", "net", "network", "ports", "powered", "segment", "stp")
 
-    def __init__(self, network: Network, name: str, segment: Segment) -> None:
+    def __init__(self, network: Network, name: str, segment: Segment, stp: bool = False) -> None:
         kernel = network.kernel
         self.network = network
         self.name = name
         self.segment = segment
+        self.stp = stp
         self.powered = True
         self.ports: list[End] = []
         self.net = kernel.new_net(name)
         if self.net.has(Inet6Net):
             addrconf_of(self.net.get(Inet6Net)).default.disable_ipv6 = 1  # it has no address of its own
-        self.bridge: NetDevice = kernel.dev_layer.create_device(self.net, "bridge", "br0")
+        options: dict[str, object] = {"stp_state": 1} if stp else {}
+        self.bridge: NetDevice = kernel.dev_layer.create_device(self.net, "bridge", "br0", **options)
         dev_open(self.bridge)
 
     def next_port(self) -> str:
