@@ -10,7 +10,15 @@ from support.devices import boot, make, wire
 from support.dgram_api import fails
 
 from pysock.core.capability import Credentials
-from pysock.core.device import NetDevice, alloc_netdev, dev_change_net, dev_close, dev_open, register_netdev
+from pysock.core.device import (
+    NetDevice,
+    alloc_netdev,
+    dev_change_net,
+    dev_close,
+    dev_open,
+    dev_set_mtu,
+    register_netdev,
+)
 from pysock.core.eth import ether_setup
 from pysock.core.ifioctl import dev_ioctl
 from pysock.core.kernel import Kernel
@@ -166,3 +174,13 @@ def test_port_numbers_are_used_again(kernel: Kernel) -> None:
     for dev in (devs[3], devs[1]):
         br_add_if(br, dev)
     assert [port_attr(dev, "port_no") for dev in devs] == ["0x1", "0x4", "0x3", "0x2"]
+
+
+def test_a_port_with_an_mtu_that_no_bridge_has(kernel: Kernel) -> None:
+    br = bridge(kernel)
+    dummy = kernel.dev_layer.create_device(kernel.init_net, "dummy")
+    dev_set_mtu(dummy, 10)
+    br_add_if(br, dummy)
+    assert (br.mtu, dummy.master) == (1500, br)
+    dev_set_mtu(dummy, 600)
+    assert br.mtu == 600

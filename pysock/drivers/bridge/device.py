@@ -172,9 +172,10 @@ class BridgeOps(EthDeviceOps):
     def ndo_uninit(self, dev: NetDevice) -> None:
         from pysock.drivers.bridge.interface import br_del_if
 
+        self.fdb.flush(all=True)
+        self.own_address = self.own_mtu = True  # not the next port's, for each that goes
         for port in list(self.ports):
             br_del_if(dev, port)
-        self.fdb.flush(all=True)
         dev.kernel.timers.del_timer(self.fdb.timer)
 
     def ndo_open(self, dev: NetDevice) -> None:
@@ -246,7 +247,8 @@ class BridgeOps(EthDeviceOps):
                 mtu = min(self.dev.mtu, new.mtu)
             else:
                 mtu = min((port.mtu for port in self.ports), default=ETH_DATA_LEN)
-            dev_set_mtu(self.dev, mtu)
+            with suppress(OSError):  # less than a bridge may have: it keeps its own
+                dev_set_mtu(self.dev, mtu)
             self.own_mtu = False
 
     # -- ports up and down -----------------------------------------------------------------------------------

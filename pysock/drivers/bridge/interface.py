@@ -105,7 +105,8 @@ def br_del_if(br: NetDevice, dev: NetDevice) -> None:
     netdev_upper_dev_unlink(dev, br)
     dev_set_promiscuity(dev, -1)
     dev_set_allmulti(dev, -1)
-    bridge.forget(port)
+    if port in bridge.queriers:
+        bridge.queriers.remove(port)
     bridge.fdb.flush(port, all=True)
     bridge.recalculate()
     bridge.adjust_mtu()
