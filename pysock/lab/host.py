@@ -53,7 +53,8 @@ class Host:
         "_inet", "_inet6", "addresses", "ends", "macs", "name", "net", "network", "powered", "routed", "router", "task",
     )  # fmt: skip
 
-    def __init__(self, network: Network, name: str, router: bool) -> None:
+    def __init__(self, network: Network, name: str, router: bool, task: Task | None = None) -> None:
+        """``task`` is that of a machine which exists already (`Network.here`)."""
         kernel = network.kernel
         self.network = network
         self.name = name
@@ -63,10 +64,13 @@ class Host:
         self.addresses: list[IPv4Address | IPv6Address] = []
         self.macs: set[bytes] = set()
         self.routed: list[FibEntry | Fib6Entry] = []  # the automatic routes
-        self.net = kernel.new_net(name)
-        self.net.set(Hosts(name, beyond=network.names))
-        self.task = Task(kernel, self.net, kernel.creds, HostFds(network.program), network.task.pid)
-        self.task.make_foreign = Foreign
+        if task is None:
+            net = kernel.new_net(name)
+            net.set(Hosts(name, beyond=network.names))
+            task = Task(kernel, net, kernel.creds, HostFds(network.program), network.task.pid)
+            task.make_foreign = Foreign
+        self.task = task
+        self.net = task.net
         self._inet = self.net.get(InetNet)
         self._inet6 = self.net.get(Inet6Net) if network.ipv6 and self.net.has(Inet6Net) else None
         if self.net.has(Inet6Net):

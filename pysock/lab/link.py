@@ -1,5 +1,5 @@
-"""Link: a cable between two hosts, or a host and a switch: a veth pair, and a queueing discipline at each end for what
-is wrong with it.
+"""Link: a cable between two hosts, or a host and a switch (`media.py` knows of what), and a queueing discipline at each
+end for what is wrong with it.
 
     net.link(a, b, delay="20ms", jitter="5ms", loss="1%", rate="10mbit")
     link.set(loss="50%", to=b)          worse, in one direction
@@ -11,7 +11,6 @@ All impairments count for each direction by itself: a ``delay`` of 20 ms is a ro
 
 from __future__ import annotations
 
-from pysock.core.device import netif_carrier_off, netif_carrier_on
 from pysock.core.qdisc import qdisc_create, qdisc_graft
 from pysock.core.timer import Timer
 from pysock.lab.faults import CORRUPT, DELAY, DROP, DUPLICATE, Fault, FaultyQueue
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.lab.addressing import Segment
     from pysock.lab.host import Host
+    from pysock.lab.media import Medium
     from pysock.lab.netcapture import NetworkCapture
     from pysock.lab.network import Network
     from pysock.lab.packet import Condition
@@ -70,12 +70,13 @@ class End:
 
 
 class Link:
-    """See the module. ``a`` and ``b`` are what it connects, ``ends`` its two ends."""
+    """See the module. ``a`` and ``b`` are what it connects, ``ends`` its two ends, ``medium`` what it is made of."""
 
-    __slots__ = ("_flaps", "_timer", "ends", "name", "network", "plugged")
+    __slots__ = ("_flaps", "_timer", "ends", "medium", "name", "network", "plugged")
 
-    def __init__(self, network: Network, one: End, other: End) -> None:
+    def __init__(self, network: Network, one: End, other: End, medium: Medium) -> None:
         self.network = network
+        self.medium = medium
         self.ends = (one, other)
         one.peer, other.peer = other, one
         self.name = f"{one.owner.name}-{other.owner.name}"
@@ -203,12 +204,8 @@ class Link:
 
     def refresh_carrier(self) -> None:
         """Both ends have a carrier while it is plugged in and both sides have power. Needs the kernel lock."""
-        connected = self.plugged and all(end.owner.powered for end in self.ends)
-        for end in self.ends:
-            if connected and end.dev.running and end.peer.dev.running:
-                netif_carrier_on(end.dev)
-            else:
-                netif_carrier_off(end.dev)
+        one, other = self.ends
+        self.medium.set_link(one.dev, other.dev, self.plugged and one.owner.powered and other.owner.powered)
 
     # -- looking at it ---------------------------------------------------------------------------------------
 
@@ -217,4 +214,4 @@ class Link:
         return self.network.capture(path, links=[self])
 
     def __repr__(self) -> str:
-        return f"<Link {self.name} {'up' if self.plugged else 'down'}>"
+        return f"<Link {self.name} ({self.medium.name}) {'up' if self.plugged else 'down'}>"

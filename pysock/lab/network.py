@@ -21,17 +21,17 @@ import weakref
 
 from pysock.core.device import dev_open
 from pysock.core.kernel import Kernel
-from pysock.drivers.veth import veth_peer
 from pysock.lab.addressing import Plan, Segment, subnet_of
 from pysock.lab.fds import HostFds, Program
 from pysock.lab.host import Host
 from pysock.lab.link import End, Link
+from pysock.lab.media import Medium, medium
 from pysock.lab.netcapture import NetworkCapture
 from pysock.lab.routing import route
 from pysock.lab.switch import Switch
 from pysock.lab.units import impairments, nanoseconds
 from pysock.shim.foreign import Foreign
-from pysock.shim.hosts import Hosts
+from pysock.shim.hosts import Hosts, hosts_of
 from pysock.shim.patching import patch_for_task
 from pysock.vfs.task import Task
 
@@ -51,27 +51,35 @@ class Network:
     """``seed`` (None: any) and ``clock`` ("virtual", "real") are its kernel's; or give it a ``kernel`` that runs, and
     the ``task`` whose program the hosts belong to. ``ipv6=False`` makes hosts that speak IPv4 alone.
 
+    ``driver`` is what its cables are made of (media.py): "loopback", which stays in memory; "e100", simulated network
+    cards; "tap", where the real Linux forwards: that takes the real clock, which is the default then, and a `close` at
+    the end.
+
     ``nodes`` are hosts and switches by name, ``links`` all cables, ``names`` the table in which every host looks up all
     others. Hosts are found as ``net["a"]``.
     """
 
     __slots__ = (
-        "__weakref__", "_captures", "_dirty", "_holders", "_patch", "_plan", "ipv6", "kernel", "links", "names",
-        "nodes", "program", "task",
+        "__weakref__", "_captures", "_dirty", "_here", "_holders", "_media", "_patch", "_plan", "driver", "ipv6",
+        "kernel", "links", "names", "nodes", "program", "task",
     )  # fmt: skip
 
     def __init__(
         self,
         seed: int | None = None,
-        clock: str | Clock = "virtual",
+        clock: str | Clock | None = None,
         *,
         kernel: Kernel | None = None,
         task: Task | None = None,
         ipv6: bool = True,
+        driver: str = "loopback",
     ) -> None:
         if kernel is None:
-            kernel = Kernel.boot(clock=clock, seed=seed)
+            kernel = Kernel.boot(clock=clock or ("real" if driver == "tap" else "virtual"), seed=seed)
         self.kernel = kernel
+        self.driver = driver
+        self._media: dict[str, Medium] = {driver: medium(driver, kernel)}
+        self._here: Host | None = None
         self.ipv6 = ipv6
         self.nodes: dict[str, Node] = {}
         self.links: list[Link] = []
@@ -106,6 +114,22 @@ class Network:
             self.link(router, node)
         return router
 
+    @property
+    def here(self) -> Host:
+        """The machine that a program is on outside of all hosts, as a host: it can be linked, and has a name that the
+        others resolve.
+        """
+        if self._here is None:
+            table = hosts_of(self.task.net)
+            self._check_name(table.hostname)
+            self.kernel.enter()
+            try:
+                table.widen(self.names)
+                self._here = self.nodes[table.hostname] = Host(self, table.hostname, False, self.task)
+            finally:
+                self.kernel.leave()
+        return self._here
+
     def _host(self, name: str, router: bool) -> Host:
         self._check_name(name)
         self.kernel.enter()
@@ -122,13 +146,21 @@ class Network:
             raise ValueError(f"there is a {name!r} already")
 
     def switch(
-        self, name: str, *nodes: Node, subnet: str | None = None, stp: bool = False, **wishes: object
+        self,
+        name: str,
+        *nodes: Node,
+        subnet: str | None = None,
+        stp: bool = False,
+        driver: str | None = None,
+        **wishes: object,
     ) -> Switch:
         """A new switch, linked to each of ``nodes`` by a cable as bad as ``wishes`` say (see `Link.set`). All that are
         plugged in share ``subnet`` ("10.1.0.0/16"; default: the next free one). With ``stp`` it takes part in a
         spanning tree: nothing passes for the first 30 s after a cable is plugged in, and switches may form loops.
+        ``driver`` is as for `link`.
         """
         self._check_name(name)
+        made_of = self._medium(driver)
         options = impairments(wishes)
         net4 = self._plan.subnet(subnet, len(nodes))
         self.kernel.enter()
@@ -138,7 +170,7 @@ class Network:
         finally:
             self.kernel.leave()
         for node in nodes:
-            self._link(node, switch, [], [], 1500, options)
+            self._link(node, switch, [], [], 1500, options, made_of)
         return switch
 
     def link(
@@ -149,20 +181,33 @@ class Network:
         address: str | Iterable[str] | None = None,
         peer_address: str | Iterable[str] | None = None,
         mtu: int = 1500,
+        driver: str | None = None,
         **wishes: object,
     ) -> Link:
         """Plug a cable between two hosts, a host and a switch, or two switches (the second without hosts so far), as
         bad as ``wishes`` say: delay, jitter, loss, rate, ... of `Link.set`.
 
         ``address`` and ``peer_address`` are what ``one`` and ``other`` get in place of automatic addresses:
-        "10.1.0.1/24", or a list of IPv4 and IPv6. ValueError, naming what is right, for what does not fit; nothing is
-        linked then.
+        "10.1.0.1/24", or a list of IPv4 and IPv6. ``driver`` is what it is made of, by default what the network's
+        cables are. ValueError, naming what is right, for what does not fit, and OSError where there are no TAP devices;
+        nothing is linked then.
         """
-        return self._link(one, other, _texts(address), _texts(peer_address), mtu, impairments(wishes))
+        options, made_of = impairments(wishes), self._medium(driver)
+        if not 68 <= mtu <= made_of.max_mtu:
+            raise ValueError(f"the mtu of a {made_of.name} link is from 68 to {made_of.max_mtu}, not {mtu!r}")
+        return self._link(one, other, _texts(address), _texts(peer_address), mtu, options, made_of)
+
+    def _medium(self, driver: str | None) -> Medium:
+        name = self.driver if driver is None else driver
+        found = self._media.get(name)
+        if found is None:
+            found = self._media[name] = medium(name, self.kernel)
+        return found
 
     def _link(
-        self, one: Node, other: Node, here: list[str], there: list[str], mtu: int, options: dict[str, object]
-    ) -> Link:
+        self, one: Node, other: Node, here: list[str], there: list[str], mtu: int, options: dict[str, object],
+        made_of: Medium,
+    ) -> Link:  # fmt: skip
         segment = self._segment(one, other, here + there)
         try:
             granted = [
@@ -173,11 +218,18 @@ class Network:
             if isinstance(one, Host) and isinstance(other, Host):
                 self._plan.give_back(segment.net4)
             raise
+        laid = made_of.lay(mtu)
         kernel = self.kernel
         kernel.enter()
         try:
-            ends = self._cable(one, other, mtu)
-            link = Link(self, *ends)
+            names = [node.next_port() if isinstance(node, Switch) else f"eth{len(node.ends)}" for node in (one, other)]
+            near, far = made_of.connect((one.net, names[0]), (other.net, names[1]), laid)
+            for dev in (near, far):
+                dev.mtu = mtu
+            for dev in (near, far):
+                dev_open(dev)
+            ends = End(one, near), End(other, far)
+            link = Link(self, *ends, made_of)
             for end, addresses in zip(ends, granted, strict=True):
                 node = end.owner
                 if isinstance(node, Host):
@@ -198,6 +250,8 @@ class Network:
             end.refresh()
         for capture in self._captures:
             capture.see(link)
+        if self._here is not None and self._here.ends:
+            self.route_all()  # its program runs already
         return link
 
     def _segment(self, one: Node, other: Node, wanted: list[str]) -> Segment:
@@ -221,18 +275,6 @@ class Network:
         if switches:
             return switches[0].segment
         return Segment(self._plan.subnet(subnet_of(wanted), 2), self._plan.subnet6() if self.ipv6 else None)
-
-    def _cable(self, one: Node, other: Node, mtu: int) -> tuple[End, End]:
-        names = [node.next_port() if isinstance(node, Switch) else f"eth{len(node.ends)}" for node in (one, other)]
-        create = self.kernel.dev_layer.create_device
-        near = create(one.net, "veth", names[0], peer=names[1], peer_net=other.net)
-        far = veth_peer(near)
-        assert far is not None
-        for dev in (near, far):
-            dev.mtu = mtu
-        for dev in (near, far):
-            dev_open(dev)
-        return End(one, near), End(other, far)
 
     def route_all(self) -> None:
         """Compute the automatic routes, if links were added since. Done by itself before a program runs on a host."""
@@ -346,12 +388,14 @@ class Network:
                 self._patch = None
 
     def close(self) -> None:
-        """Finish the captures and close what is left open on the hosts."""
+        """Finish the captures and close what is left open on the hosts; TAP devices are gone then."""
         for capture in list(self._captures):
             capture.close()
         for node in self.nodes.values():
-            if isinstance(node, Host):
+            if isinstance(node, Host) and node is not self._here:
                 node.task.exit()
+        for made_of in self._media.values():
+            made_of.close([link for link in self.links if link.medium is made_of])
 
     def __repr__(self) -> str:
         kind = "virtual" if self.clock.virtual else "real"

@@ -56,13 +56,21 @@ class Hosts:
 
     def rename(self, hostname: str) -> None:
         """sethostname(2): the host's own line has the new name instead of the old one."""
+        self._forget_own()
+        self.hostname = hostname
+        self.add(_OWN_ADDRESS[1], hostname)
+
+    def widen(self, beyond: Hosts) -> None:
+        """From now on look up in ``beyond`` what is not found here, this host's own name too."""
+        self._forget_own()
+        self._beyond = beyond
+
+    def _forget_own(self) -> None:
         kept = [line for line in self._lines if line != (_OWN_ADDRESS, (_key(self.hostname),))]
         self._lines.clear()
         self._by_name.clear()
         for (_, address), names in kept:
             self.add(address, *names)
-        self.hostname = hostname
-        self.add(_OWN_ADDRESS[1], hostname)
 
     def addresses(self, name: str) -> list[Entry] | None:
         """``(family, numeric host)`` of everything called ``name``, in the order of their lines; None when unknown."""

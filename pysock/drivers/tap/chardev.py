@@ -26,6 +26,7 @@ from pysock.uapi.if_tun import (
     TUN_F_USO4,
     TUN_F_USO6,
     TUNGETFEATURES,
+    TUNGETIFF,
     TUNSETIFF,
     TUNSETOFFLOAD,
     TUNSETOWNER,
@@ -61,10 +62,7 @@ class TunQueue:
 
         ENOENT, EPERM, EBUSY, EINVAL and other errors of tuntap.rst, each with a text that says what to do.
         """
-        self.mode = mode
-        self.name = name or ""
-        self.uso = False
-        self.fd = -1
+        self._begin(name or "", mode)
         self.fd = _open()
         try:
             self.vnet_hdr = vnet_hdr and bool(self._get(TUNGETFEATURES) & IFF_VNET_HDR)
@@ -72,12 +70,41 @@ class TunQueue:
             flags |= IFF_VNET_HDR if self.vnet_hdr else 0
             flags |= IFF_MULTI_QUEUE if multi_queue else 0
             self._attach(flags)
-            if self.vnet_hdr:
-                self._set(TUNSETVNETHDRSZ, ffi.new("int *", VNET_HDR_SIZE))
+            self._set_header_size()
         except BaseException:
             self.close()
             raise
         _open_queues.add(self)
+
+    @classmethod
+    def adopt(cls, fd: int) -> TunQueue:
+        """Take over ``fd``, non-blocking and attached already: the way to a device in another network namespace, or of
+        somebody with more rights. EBADFD for one that is attached to nothing, EINVAL for one with struct tun_pi.
+        """
+        queue = cls.__new__(cls)
+        queue._begin("", "")
+        queue.fd = fd
+        request = ffi.new("struct ifreq *")
+        queue._set(TUNGETIFF, request)
+        flags = request.ifr_flags
+        if not flags & IFF_NO_PI:
+            raise err(errno.EINVAL, "the descriptor was attached without IFF_NO_PI")
+        queue.name = os.fsdecode(ffi.string(request.ifr_name))
+        queue.mode = "tap" if flags & IFF_TAP else "tun"
+        queue.vnet_hdr = bool(flags & IFF_VNET_HDR)
+        queue._set_header_size()
+        _open_queues.add(queue)
+        return queue
+
+    def _begin(self, name: str, mode: str) -> None:
+        self.mode = mode
+        self.name = name
+        self.uso = self.vnet_hdr = False
+        self.fd = -1
+
+    def _set_header_size(self) -> None:
+        if self.vnet_hdr:
+            self._set(TUNSETVNETHDRSZ, ffi.new("int *", VNET_HDR_SIZE))
 
     def _attach(self, flags: int) -> None:
         request = ffi.new("struct ifreq *")

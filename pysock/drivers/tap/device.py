@@ -73,7 +73,7 @@ _OFFLOADS: Final = NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_TSO_EC
 class Settings:
     """The options of `TapDriver.create`, checked."""
 
-    __slots__ = ("mode", "multi_queue", "offloads", "owner", "persist", "tap", "vnet_hdr")
+    __slots__ = ("mode", "multi_queue", "offloads", "owner", "persist", "queue", "tap", "vnet_hdr")
 
     def __init__(self, options: dict[str, object]) -> None:
         """EINVAL for an option that there is not, or of another type."""
@@ -84,10 +84,14 @@ class Settings:
             raise err(errno.EINVAL, f"tap has no option {unknown[0]!r} (it knows {', '.join(TapDriver.options)})")
         tap, mode = options.get("tap"), options.get("mode", "tap")
         persist, owner = options.get("persist"), options.get("owner")
+        queue = options.get("queue")
         if not isinstance(tap, str | None) or not isinstance(persist, bool | None) or not isinstance(owner, int | None):
             raise err(errno.EINVAL, "tap takes tap=name, persist=True or False, owner=user id")
         if mode not in ("tap", "tun"):
             raise err(errno.EINVAL, f"mode is 'tap' or 'tun', not {mode!r}")
+        if not isinstance(queue, TunQueue | None) or (queue is not None and (tap is not None or queue.mode != mode)):
+            raise err(errno.EINVAL, "tap takes queue=TunQueue, of the same mode, in place of tap=name")
+        self.queue = queue
         self.tap: str | None = tap
         self.mode: str = mode
         self.persist: bool | None = persist
@@ -98,9 +102,11 @@ class Settings:
 
 
 class TapOps(EthDeviceOps):
-    """One device. ``queue`` is the real device that it is attached to, None before and after."""
+    """One device. ``queue`` is the real device that it is attached to, None before and after. ``plugged`` is False
+    while somebody pretends that its cable is out, by `plug`.
+    """
 
-    __slots__ = ("_dev", "_eth", "_fd", "_gro", "_napi", "_vnet_hdr", "queue", "service", "settings")
+    __slots__ = ("_dev", "_eth", "_fd", "_gro", "_napi", "_vnet_hdr", "plugged", "queue", "service", "settings")
 
     def __init__(self, settings: Settings, service: Service) -> None:
         self.settings = settings
@@ -109,6 +115,7 @@ class TapOps(EthDeviceOps):
         self._fd = -1
         self._eth = settings.mode == "tap"
         self._vnet_hdr = self._gro = False
+        self.plugged = True
         self._dev: NetDevice = None  # type: ignore[assignment]  # setup() knows it
         self._napi: NapiStruct = None  # type: ignore[assignment]  # ndo_init makes it
 
@@ -122,9 +129,13 @@ class TapOps(EthDeviceOps):
 
     def _attach(self) -> None:
         settings = self.settings
-        queue = TunQueue(
-            settings.tap, mode=settings.mode, vnet_hdr=settings.vnet_hdr, multi_queue=settings.multi_queue
-        )
+        queue = settings.queue
+        if queue is None:
+            queue = TunQueue(
+                settings.tap, mode=settings.mode, vnet_hdr=settings.vnet_hdr, multi_queue=settings.multi_queue
+            )
+        elif queue.fd < 0:
+            raise err(errno.ENODEV, f"the real device {queue.name} is gone")
         try:
             offloads = queue.vnet_hdr and settings.offloads
             if queue.vnet_hdr:
@@ -179,8 +190,9 @@ class TapOps(EthDeviceOps):
         """The descriptor is ready. Under the kernel lock, in the service thread."""
         if events & OUT:
             self.service.want_write(self._fd, False)
-            netif_carrier_on(self._dev)
-            netif_wake_queue(self._dev)
+            if self.plugged:
+                netif_carrier_on(self._dev)
+                netif_wake_queue(self._dev)
         if events & IN:
             self._napi.schedule()
         elif events & ~OUT:
@@ -200,6 +212,31 @@ class TapOps(EthDeviceOps):
     def _later(self, work: Callable[[], None]) -> None:
         """Do ``work`` at the end of this run of softirqs: carrier is not to change under a packet."""
         self._dev.kernel.softnet.tx_action(work)
+
+    def plug(self, plugged: bool) -> None:
+        """Pull the cable out, or plug it in again: without it there is no carrier, and what the real end has sent or
+        sends is lost (rx_dropped). The real end knows nothing of it. Needs the kernel lock.
+        """
+        if plugged == self.plugged:
+            return
+        if not plugged:
+            self.plugged = False
+            netif_carrier_off(self._dev)
+        else:
+            if self.queue is not None:
+                self._drain()
+            self.plugged = True
+            if self._dev.running:
+                self.service.want_write(self._fd, True)
+                self.service.look()
+
+    def _drain(self) -> None:
+        try:
+            while True:
+                _read(self._fd, FRAME_MAX)
+                self._dev.stats.rx_dropped += 1
+        except OSError:
+            pass  # nothing left, or nobody there: the service will see
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -251,8 +288,12 @@ class TapOps(EthDeviceOps):
         done = 0
         try:
             while done < budget:
-                self._receive(_read(self._fd, FRAME_MAX))
+                frame = _read(self._fd, FRAME_MAX)
                 done += 1
+                if self.plugged:
+                    self._receive(frame)
+                else:
+                    self._dev.stats.rx_dropped += 1
         except BlockingIOError:
             pass
         except OSError:  # EBADFD

@@ -21,16 +21,16 @@ class TapDriver(Driver):
         create_device(net, "tap", "eth0", tap="pysock0")
 
     Options: ``tap``, the real device's name (made if there is none; by default the kernel chooses one; see
-    `TapOps.queue.name`); ``mode``, "tap" (Ethernet) or "tun" (IP); ``vnet_hdr`` and ``offloads`` (both True): packets
-    without checksums, and super-segments, to the kernel and from it; ``multi_queue``, to attach to a device made with
-    several queues; ``persist``, True or False: whether the real device stays after us; ``owner``, the user id that may
-    attach to it without being root.
+    `TapOps.queue.name`), or ``queue``, a `TunQueue` that is attached to one already; ``mode``, "tap" (Ethernet) or
+    "tun" (IP); ``vnet_hdr`` and ``offloads`` (both True): packets without checksums, and super-segments, to the kernel
+    and from it; ``multi_queue``, to attach to a device made with several queues; ``persist``, True or False: whether
+    the real device stays after us; ``owner``, the user id that may attach to it without being root.
     """
 
     __slots__ = ("_service",)
     name = "tap"
     device_name = "tap%d"
-    options = ("tap", "mode", "vnet_hdr", "offloads", "multi_queue", "persist", "owner")
+    options = ("tap", "mode", "vnet_hdr", "offloads", "multi_queue", "persist", "owner", "queue")
 
     def __init__(self) -> None:
         self._service: Service | None = None
