@@ -80,6 +80,11 @@ class TapRoom:
             found[name.strip()] = (int(fields[0]), int(fields[8]))
         return found
 
+    @property
+    def running(self) -> bool:
+        """Until it is closed."""
+        return self._end.alive
+
     def close(self) -> None:
         """End it. The cables live on until their devices are removed."""
         self._end()

@@ -10,8 +10,10 @@ nothing of the stack imported, before the set-up of a test that asks. `settings.
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
+from collections import Counter
 
 import pytest
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 _SESSION = pytest.StashKey["Session"]()
 _CAPTURE = pytest.StashKey["Path"]()
 _guard = Guard()
+#: What says that this system has no TAP devices for us; anything else is a failure.
+_NO_TAP = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.ENOPKG, errno.ENOSPC)
+#: How the reason of a test begins that was skipped because its driver cannot be had.
+_MISSING = "no TAP devices here: "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,13 +97,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pysock(request: pytest.FixtureRequest) -> Generator[Session, None, None]:
     """A simulated network for this test: sockets, select and asyncio use it until the test's tear-down is over.
 
-    Attributes: kernel, net, task, clock, seed, hosts, network, capture(path), sockets(). The clock is virtual unless
-    the marker, --pysock-clock, PYSOCK_CLOCK or pysock_clock say otherwise: sleeping and waiting for timeouts take no
-    time.
+    Attributes: kernel, net, task, clock, seed, hosts, network, host, peer, capture(path), sockets(). The clock is
+    virtual unless the marker, --pysock-clock, PYSOCK_CLOCK or pysock_clock say otherwise, or the driver is a TAP:
+    sleeping and waiting for timeouts take no time.
     """
     from pysock.testing.session import Session
 
-    session = Session(settings_of(request.node))
+    settings = settings_of(request.node)
+    if settings.impossible:
+        pytest.skip(settings.impossible)
+    try:
+        session = Session(settings)
+    except OSError as exc:
+        if settings.driver == "tap" and exc.errno in _NO_TAP:
+            pytest.skip(f"{_MISSING}{exc.strerror}")
+        raise
     request.node.stash[_SESSION] = session
     try:
         yield session
@@ -134,6 +148,18 @@ def pytest_runtest_makereport(
             lines.append(f"capture: {path}")
         report.sections.append(("pysock", "\n".join([*lines, session.sockets()])))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it once more, aloud, when tests were skipped because their driver cannot be had."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.getreports("skipped"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        _, found, why = reason.partition(_MISSING)
+        if found:
+            reasons[why] += 1
+    for why, count in reasons.items():
+        terminalreporter.write_line(f"pysock: driver tap SKIPPED in {count} tests: {why}", yellow=True, bold=True)
 
 
 def _replay(item: pytest.Item, session: Session) -> str:

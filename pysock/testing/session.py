@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pysock.core.clock import Clock
     from pysock.core.net import Net
     from pysock.lab.capture import Capture
+    from pysock.lab.host import Host
     from pysock.lab.network import Network
     from pysock.testing.settings import Settings
     from pysock.vfs.task import Task
@@ -29,6 +30,9 @@ class Session:
 
     ``kernel``, ``net``, ``task``: the universe, its network namespace, the process that the test plays. ``settings``
     is what was asked for, ``seed`` the seed in use.
+
+    With a driver other than "loopback", the test's own machine has a network card of that driver from the start, with
+    `peer` at the other end of its cable. OSError where the driver cannot be had.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,9 +43,16 @@ class Session:
         self.recorder = FlightRecorder(self.kernel.init_net) if settings.capture != "off" else None
         self._captures: list[Capture] = []
         self._network: Network | None = None
+        self._peer: Host | None = None
         self._patch = patch(self.kernel)
         self.net: Net = self._patch.net
         self.task: Task = self._patch.task
+        if settings.driver != "loopback":
+            try:
+                self.peer  # noqa: B018  # plugs the cable in
+            except BaseException:
+                self.stop()
+                raise
 
     @property
     def clock(self) -> Clock:
@@ -55,14 +66,28 @@ class Session:
 
     @property
     def network(self) -> Network:
-        """A network of hosts on the test's kernel, empty at first: ``a, b = pysock.network.hosts("a", "b")``. The host
-        that the test itself plays is not linked to it.
+        """A network of hosts on the test's kernel, empty at first: ``a, b = pysock.network.hosts("a", "b")``. Its
+        cables are made of the test's driver.
         """
         if self._network is None:
             from pysock.lab.network import Network
 
-            self._network = Network(kernel=self.kernel, task=self.task)
+            self._network = Network(kernel=self.kernel, task=self.task, driver=self.settings.driver)
         return self._network
+
+    @property
+    def host(self) -> Host:
+        """The machine that the test itself plays, as a host of `network`: it can be linked to others."""
+        return self.network.here
+
+    @property
+    def peer(self) -> Host:
+        """A host at the other end of a cable from the test's own, called "peer"; the cable is ``peer.links[0]``."""
+        if self._peer is None:
+            network = self.network
+            self._peer = network.host("peer")
+            network.link(network.here, self._peer)
+        return self._peer
 
     def capture(self, path: str | os.PathLike[str]) -> Capture:
         """Write all packets from now on to ``path`` (pcapng), until the test ends or the result's ``close()`` is

@@ -8,6 +8,10 @@ ini file, else the default. Each setting is looked up by itself.
     host      host="web"       --pysock-host=web           PYSOCK_HOST            pysock_host
     strict    strict=True      --pysock-strict=true        PYSOCK_STRICT          pysock_strict
     capture   capture="all"    --pysock-capture=all        PYSOCK_CAPTURE         pysock_capture
+
+A TAP connects to real time, so with driver="tap" the clock is real by default. Somebody who asks for virtual time in
+the same place contradicts himself, which is an error; asked for in another place, it means that the test is none for
+this driver: `Settings.impossible` says so, and the test is skipped.
 """
 
 from __future__ import annotations
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: What the network of a test can be built on.
-DRIVERS = ("loopback",)
+#: What the network of a test can be built on: pysock.lab.media.DRIVERS, which is not imported for nothing.
+DRIVERS = ("loopback", "tap", "e100")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -74,7 +78,7 @@ class Setting(NamedTuple):
 SETTINGS = (
     Setting("clock", _one_of("virtual", "real"), "virtual", "CLOCK", "clock of the test's kernel: virtual or real"),
     Setting("seed", _seed, None, "N", "seed of the test's kernel (default: another one for each test)"),
-    Setting("driver", _one_of(*DRIVERS), "loopback", "NAME", f"what the network is built on: {', '.join(DRIVERS)}"),
+    Setting("driver", _one_of(*DRIVERS), "loopback", "NAME", f"what the cables are made of: {', '.join(DRIVERS)}"),
     Setting("host", _host, "pysock", "NAME", "name of the host that the test plays"),
     Setting("strict", _truth, False, "BOOL", "make it an error if a test reaches for the real network"),
     Setting(
@@ -97,6 +101,13 @@ class Settings(NamedTuple):
     strict: bool
     capture: str
 
+    @property
+    def impossible(self) -> str:
+        """Why a test with these settings cannot be run; "" if it can."""
+        if self.driver == "tap" and self.clock == "virtual":
+            return "the test wants virtual time, and a TAP connects to real time"
+        return ""
+
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare the options and the ini values."""
@@ -108,8 +119,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def check(config: pytest.Config) -> None:
     """UsageError for a value on the command line, in the environment or in the ini file that nobody can mean."""
-    for setting in SETTINGS:
-        _look_up(setting, {}, config)
+    _all({}, config)
 
 
 def settings_of(item: pytest.Item) -> Settings:
@@ -120,10 +130,22 @@ def settings_of(item: pytest.Item) -> Settings:
     if unknown or (marker is not None and marker.args):
         known = ", ".join(f"{setting.name}=" for setting in SETTINGS)
         raise pytest.UsageError(f"@pytest.mark.pysock takes {known} and nothing else")
-    return Settings(*(_look_up(setting, wanted, item.config) for setting in SETTINGS))
+    return _all(wanted, item.config)
 
 
-def _look_up(setting: Setting, marker: dict[str, Any], config: pytest.Config) -> Any:
+def _all(marker: dict[str, Any], config: pytest.Config) -> Settings:
+    found = {setting.name: _look_up(setting, marker, config) for setting in SETTINGS}
+    (clock, clock_by), (driver, driver_by) = found["clock"], found["driver"]
+    if driver == "tap" and clock == "virtual":
+        if clock_by is None:
+            found["clock"] = ("real", None)
+        elif clock_by == driver_by:
+            raise pytest.UsageError("a TAP connects to real time: driver tap and clock virtual exclude each other")
+    return Settings(*(value for value, _ in found.values()))
+
+
+def _look_up(setting: Setting, marker: dict[str, Any], config: pytest.Config) -> tuple[Any, int | None]:
+    """The value, and the number of the place where somebody chose it; None for the default."""
     name = setting.name
     places = (
         (f"@pytest.mark.pysock({name}=...)", marker.get(name)),
@@ -131,10 +153,10 @@ def _look_up(setting: Setting, marker: dict[str, Any], config: pytest.Config) ->
         (f"PYSOCK_{name.upper()}", os.environ.get(f"PYSOCK_{name.upper()}") or None),
         (f"pysock_{name}", config.getini(f"pysock_{name}")),
     )
-    for place, value in places:
+    for number, (place, value) in enumerate(places):
         if value is not None:
             try:
-                return setting.convert(value)
+                return setting.convert(value), number
             except ValueError as exc:
                 raise pytest.UsageError(f"{place} must be {exc}, not {value!r}") from None
-    return setting.default
+    return setting.default, None

@@ -76,7 +76,7 @@ def test_one_setting_from_each_place(suite: pytest.Pytester, monkeypatch: pytest
     ("arguments", "environment", "ini", "said"),
     [
         (["--pysock-clock=fast"], {}, "", "--pysock-clock must be 'virtual' or 'real', not 'fast'"),
-        (["--pysock-driver=e1000"], {}, "", "--pysock-driver must be 'loopback', not 'e1000'"),
+        (["--pysock-driver=e1000"], {}, "", "--pysock-driver must be 'loopback' or 'tap' or 'e100', not 'e1000'"),
         ([], {"PYSOCK_SEED": "x"}, "", "PYSOCK_SEED must be a whole number, not 'x'"),
         ([], {}, "pysock_strict = perhaps", "pysock_strict must be true or false, not 'perhaps'"),
         ([], {}, "pysock_clock = sometimes", "pysock_clock must be 'virtual' or 'real', not 'sometimes'"),

@@ -89,9 +89,9 @@ class Settings:
             raise err(errno.EINVAL, "tap takes tap=name, persist=True or False, owner=user id")
         if mode not in ("tap", "tun"):
             raise err(errno.EINVAL, f"mode is 'tap' or 'tun', not {mode!r}")
-        if not isinstance(queue, TunQueue | None) or (queue is not None and (tap is not None or queue.mode != mode)):
+        if queue is not None and (not isinstance(queue, TunQueue) or tap is not None or queue.mode != mode):
             raise err(errno.EINVAL, "tap takes queue=TunQueue, of the same mode, in place of tap=name")
-        self.queue = queue
+        self.queue: TunQueue | None = queue
         self.tap: str | None = tap
         self.mode: str = mode
         self.persist: bool | None = persist
