@@ -1,7 +1,7 @@
 # Everything runs in .venv inside the checkout; nothing is installed anywhere else.
 #   make demo           see it work
-#   make test           the whole tox matrix this machine can run; ARGS="-k tcp" goes to pytest,
-#                       TOX_ENV=py311-loopback picks environments
+#   make test           the whole tox matrix this machine can run, Pythons x drivers; ARGS="-k tcp" goes to pytest,
+#                       TOX_ENV=py311-tap picks environments
 #   make lint           ruff and mypy only
 #   make bench          the benchmark table; ARGS="--json FILE"
 #   make clean          remove environments, caches and build output

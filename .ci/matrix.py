@@ -1,4 +1,4 @@
-"""Run the tox matrix with every interpreter this machine has, and say at the end which ones it had not.
+"""Run the tox matrix with every interpreter this machine has, and say at the end what it had not.
 
     python .ci/matrix.py [PYTEST ARGUMENTS]      all of it, the arguments go to pytest
     TOX_ENV=py311-loopback python .ci/matrix.py  some of it, as tox -e would
@@ -26,21 +26,42 @@ def pyenv_bins() -> list[str]:
     return sorted(str(path) for path in Path(found).glob("versions/3.1[1-9]*/bin")) if found else []
 
 
+def no_driver(env: dict[str, object]) -> str:
+    """Why the driver of this column could not be had, from what pysock's pytest plugin says at the end of a run."""
+    runs = env.get("test")
+    for run in runs if isinstance(runs, list) else ():
+        found = re.search(r"^pysock: driver \w+ SKIPPED in (.*)$", str(run.get("output")), re.MULTILINE)
+        if found:
+            return found[1]
+    return ""
+
+
 def summary(results: dict[str, dict[str, object]]) -> tuple[str, bool]:
-    """One line for each outcome, from tox's result file, and whether any environment ran at all."""
-    outcome: dict[str, list[str]] = {"passed": [], "FAILED": [], "skipped": []}
+    """One line for each outcome, from tox's result file, and whether any environment ran at all.
+
+    A tap column on a machine without TAP devices is none that passed: most of its tests were skipped.
+    """
+    outcome: dict[str, list[str]] = {"passed": [], "FAILED": []}
+    skipped = []
+    missing = False
     for name, env in results.items():
         result = env.get("result")
         if not isinstance(result, dict):
             continue  # the packaging environment has none
-        kind = "skipped" if result.get("skipped") else "passed" if result.get("success") else "FAILED"
-        outcome[kind].append(name)
+        reason = no_driver(env) if name.endswith("-tap") else ""
+        if result.get("skipped"):
+            missing = True
+            python = re.sub(r"py(\d)(\d+).*", r"Python \1.\2", name)
+            skipped.append(f"matrix SKIPPED: {name}: this machine has no {python}, nothing was tested with it")
+        elif not result.get("success"):
+            outcome["FAILED"].append(name)
+        elif reason:
+            skipped.append(f"matrix SKIPPED: {name}: {reason}")
+        else:
+            outcome["passed"].append(name)
     ran = outcome["passed"] + outcome["FAILED"]
-    lines = [f"matrix {kind}: {', '.join(outcome[kind])}" for kind in ("passed", "FAILED") if outcome[kind]]
-    for name in outcome["skipped"]:
-        python = re.sub(r"py(\d)(\d+).*", r"Python \1.\2", name)
-        lines.append(f"matrix SKIPPED: {name}: this machine has no {python}, nothing was tested with it")
-    if ran and not outcome["skipped"]:
+    lines = [f"matrix {kind}: {', '.join(names)}" for kind, names in outcome.items() if names] + skipped
+    if ran and not missing:
         lines.append("matrix: no interpreter was missing")
     return "\n".join(lines), bool(ran)
 

@@ -6,10 +6,8 @@ import gc
 import os
 
 from hypothesis import HealthCheck, settings
-from support.suites import INSTALLED
 
-# Our own plugin has an entry point; where nothing is installed, it is loaded here.
-pytest_plugins = ["pytester"] if INSTALLED else ["pytester", "pysock.testing.plugin"]
+pytest_plugins = ["pytester"]
 
 # No deadline and no complaint about slow examples: nothing here may fail because a machine is slow.  Under CI the
 # examples are derived from the test itself, so that a red run is red again; at a desk they are random, and a failure

@@ -194,7 +194,7 @@ class Network:
         """
         options, made_of = impairments(wishes), self._medium(driver)
         if not 68 <= mtu <= made_of.max_mtu:
-            raise ValueError(f"the mtu of a {made_of.name} link is from 68 to {made_of.max_mtu}, not {mtu!r}")
+            raise ValueError(f"over {made_of.name} the mtu of a link is from 68 to {made_of.max_mtu}, not {mtu!r}")
         return self._link(one, other, _texts(address), _texts(peer_address), mtu, options, made_of)
 
     def _medium(self, driver: str | None) -> Medium:

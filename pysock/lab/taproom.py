@@ -6,10 +6,11 @@
     counters      ->  the namespace's /proc/net/dev
     what it can't ->  "ERRNO what, and what would help"
 
-It needs no right but to open /dev/net/tun: without CAP_SYS_ADMIN it makes a user namespace, in which it may make network
-namespaces and devices. Nothing of it is seen outside: the devices go with their descriptors, the namespace with the last
-of its devices and this process, which ends when the other end of its socket is closed. It is no part of pysock's stack
-and imports nothing of it, so that it starts fast, and in a process with one thread, which user namespaces ask for.
+It needs no right but to open /dev/net/tun: without CAP_SYS_ADMIN it makes a user namespace, in which it may make
+network namespaces and devices. Nothing of it is seen outside: the devices go with their descriptors, the namespace with
+the last of its devices and this process, which ends when the other end of its socket is closed. It is no part of
+pysock's stack and imports nothing of it, so that it starts fast, and in a process with one thread, which user
+namespaces ask for.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ What lives here:
     plugin.py     the pytest plugin (entry point `pytest11`): the fixture `pysock`, the marker `pytest.mark.pysock`, the
     options;
                   imports nothing of the stack until a test asks for it
-    session.py    what the fixture hands out: one test's kernel, patch and captures
+    session.py    what the fixture hands out: one test's kernel, patch, hosts and captures
 
 What it may import: everything below, `shim` and `lab`, and pytest in plugin.py alone.
 

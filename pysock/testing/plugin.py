@@ -159,7 +159,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if found:
             reasons[why] += 1
     for why, count in reasons.items():
-        terminalreporter.write_line(f"pysock: driver tap SKIPPED in {count} tests: {why}", yellow=True, bold=True)
+        tests = f"{count} test{'s' * (count != 1)}"
+        terminalreporter.write_line(f"pysock: driver tap SKIPPED in {tests}: {why}", yellow=True, bold=True)
 
 
 def _replay(item: pytest.Item, session: Session) -> str:

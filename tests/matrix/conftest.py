@@ -1,7 +1,7 @@
 """One suite for every driver: `pytest --pysock-driver=loopback|tap|e100 tests/matrix`.
 
-A test that takes `lan` is about two hosts and a cable of the driver between them, and has to send something across: that
-is checked at its end, by the counters of the driver's far side.
+A test that takes `lan` is about two hosts and a cable of the driver between them, and has to send something across:
+that is checked at its end, by the counters of the driver's far side.
 """
 
 from __future__ import annotations

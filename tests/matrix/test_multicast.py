@@ -1,4 +1,4 @@
-"""Multicast and broadcast over the driver that was asked for: who joined hears it, who left or never joined does not."""
+"""Multicast and broadcast over the driver that was asked for: who joined hears it, who left or never did, does not."""
 
 from __future__ import annotations
 
