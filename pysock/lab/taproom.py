@@ -9,8 +9,8 @@
 It needs no right but to open /dev/net/tun: without CAP_SYS_ADMIN it makes a user namespace, in which it may make
 network namespaces and devices. Nothing of it is seen outside: the devices go with their descriptors, the namespace with
 the last of its devices and this process, which ends when the other end of its socket is closed. It is no part of
-pysock's stack and imports nothing of it, so that it starts fast, and in a process with one thread, which user
-namespaces ask for.
+pysock's stack and imports nothing of it, so that it starts fast; and it has one thread, which user namespaces ask for.
+Nothing is imported once it has left for them: whose files these are may look different from there.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Room:
         unshare()
         with suppress(OSError):  # no neighbour solicitations of the real kernel on the cable, if that can be had
             for name in ("all", "default"):
-                with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w", encoding="ascii") as file:
-                    file.write("1")
+                with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "wb") as file:
+                    file.write(b"1")
         self.ioctls = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def cable(self, mtu: int) -> tuple[int, int]:
