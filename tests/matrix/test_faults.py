@@ -203,7 +203,7 @@ def test_a_card_is_pulled_out_under_traffic(lan: Lan) -> None:
         ours.send(b"x")
         with pytest.raises(OSError) as caught:
             ours.recv(1)
-        assert caught.value.errno in (errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH)
+        assert caught.value.errno == errno.ETIMEDOUT
         lan.link.down()
         lan.link.up()  # a plug without a socket
     assert crossed > before
