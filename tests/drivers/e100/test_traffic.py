@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from support.e100 import MAC, E100Hosts, card, nic, to
+from support.devices import boot
+from support.e100 import MAC, OTHER, E100Hosts, card, nic, to
 from support.hosts import HostApi
 
 from pysock.core.device import dev_close, dev_open, unregister_netdev
-from pysock.core.softirq import NETDEV_BUDGET
+from pysock.core.rps import netif_set_rps_cpus
+from pysock.core.skbuff import SkBuff, consume_skb
+from pysock.core.softirq import NET_RX_SUCCESS, NETDEV_BUDGET
+from pysock.core.wire import Cable
 from pysock.core.wire_switch import Hub, Switch
+from pysock.drivers.e100.kind import card_of
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.uapi.socket import SOCK_DGRAM
-from pysock.wire import icmp
+from pysock.wire import icmp, ipv4
 
 
 def ping(lab: E100Hosts, a: HostApi, address: str = "10.0.0.2") -> bytes:
@@ -174,6 +179,29 @@ def test_busy_devices_take_turns() -> None:
     assert order[:6] == [f"{name}:64" for name in (one, two) * 3]
     assert sorted(order[6:8]) == sorted([f"{one}:8", f"{two}:8"])
     assert lab.kernel.softnet.time_squeeze - squeezed == 400 // NETDEV_BUDGET
+
+
+def test_what_is_polled_is_received_where_the_rules_say() -> None:
+    kernel = boot(cpus=2)
+    where: list[int] = []
+
+    def receive(skb: SkBuff) -> int:
+        where.append(kernel.softnet.cpu)
+        consume_skb(skb)
+        return NET_RX_SUCCESS
+
+    kernel.softnet.use(receive)
+    kernel.enter()
+    dev = kernel.dev_layer.create_device(kernel.init_net, "e100", wire=Cable().a, mac=MAC)
+    dev_open(dev)
+    datagram = MAC + OTHER + b"\x08\0" + ipv4.build(b"\x0a\0\0\1", b"\x0a\0\0\2", 17, b"\0\x09" * 4 + bytes(30))
+    for mask in (0b01, 0b10):
+        netif_set_rps_cpus(dev, 0, mask)
+        card_of(dev).receive(datagram, 0)
+        kernel.leave()
+        kernel.enter()
+    kernel.leave()
+    assert where == [0, 1]
 
 
 def test_two_cards_share_a_line() -> None:
