@@ -20,7 +20,7 @@ import pluggy
 from pysock.plugin import discover
 from pysock.plugin.discover import Candidate
 from pysock.plugin.records import PluginError, PluginRecord
-from pysock.plugin.relay import HookManager
+from pysock.plugin.relay import HookTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Plugins:
     Raises `PluginError` only if `strict`.
     """
 
-    __slots__ = ("_blocked", "_errors", "_manager", "_records", "_rollbacks", "_strict")
+    __slots__ = ("_blocked", "_errors", "_hooks", "_records", "_rollbacks", "_strict")
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Plugins:
         self._blocked = frozenset(blocked)
         self._strict = strict
         self._errors = errors
-        self._manager = HookManager()
+        self._hooks = HookTable()
         self._records: list[PluginRecord] = []
         self._rollbacks: dict[str, list[Callable[[], None]]] = {}
         environment: Mapping[str, str] = os.environ if environ is None else environ
@@ -91,19 +91,17 @@ class Plugins:
             return self._refuse(record, "failed", f"loading it raised {self._errors.describe(exc)}")
         if plugin is None:
             return self._refuse(record, "failed", "there is no plugin: the entry point is None")
-        other = self._manager.get_name(plugin)
+        other = self._hooks.name_of(plugin)
         if other is not None:
             return self._refuse(record, "conflict", f"the same object is already loaded as plugin {other!r}")
         cause: str | None
         try:
-            self._manager.register(plugin, record.name)
-            cause = self._manager.objection(plugin)
+            cause = self._hooks.add(record.name, plugin)
         except pluggy.PluginValidationError as exc:
             cause = " ".join(str(exc).split())
         except Exception as exc:  # its attributes are its own code
             cause = f"inspecting it raised {self._errors.describe(exc)}"
         if cause is not None:
-            self._forget(record.name)
             return self._refuse(record, "failed", cause)
         return record
 
@@ -117,7 +115,7 @@ class Plugins:
         ("conflict" for EEXIST, else "failed"), all it registered in this and earlier hooks is rolled back, and it is
         unregistered; the others go on. `PluginError` only if strict.
         """
-        for impl in self._manager.implementations(hook):
+        for impl in self._hooks.implementations(hook):
             name = impl.plugin_name
             register, rollback = registrar_factory(name)
             self._rollbacks.setdefault(name, []).append(rollback)
@@ -137,7 +135,7 @@ class Plugins:
 
         What one raises is contained and reported, and the others go on; the names of those that raised.
         """
-        impls = self._manager.implementations(hook)
+        impls = self._hooks.implementations(hook)
         raised: list[str] = []
         for impl in reversed(impls) if backwards else impls:
             try:
@@ -172,14 +170,10 @@ class Plugins:
                 rollback()
             except Exception as exc:
                 self._errors.report(name, "rollback", exc)
-        self._forget(name)
+        self._hooks.remove(name)
         record = self._active(name)
         assert record is not None, name
         self._refuse(record, state, cause)
-
-    def _forget(self, name: str) -> None:
-        if self._manager.has_plugin(name):
-            self._manager.unregister(name=name)
 
     def _refuse(self, record: PluginRecord, state: State, cause: str) -> PluginRecord:
         record.state = state

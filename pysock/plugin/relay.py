@@ -3,22 +3,29 @@
 pluggy's own register() takes apart every attribute of a plugin, 2 us each, and a module has many. `HookManager` looks
 at functions only. A function whose name starts with "pysock_" is meant as a hook, decorated or not, so a misspelt one
 is an error and not a function that is never called.
+
+pluggy finds and judges implementations, once for each module and process: what a module implements is a fact about it,
+not state of a Kernel. Each Kernel then keeps its own list of whom to call, `HookTable`, which costs microseconds.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import pluggy
 
 from pysock.plugin import hookspecs
 
 if TYPE_CHECKING:
-    from pluggy import HookCaller, HookImpl, HookimplOpts, HookspecOpts
+    from collections.abc import Callable
 
-__all__ = ["HookManager"]
+    from pluggy import HookCaller, HookimplOpts, HookspecOpts
+
+__all__ = ["HookManager", "HookTable"]
 
 _PREFIX = hookspecs.PROJECT + "_"
 _MARK = hookspecs.PROJECT + "_impl"
@@ -83,12 +90,103 @@ class HookManager(pluggy.PluginManager):
         """pluggy's object for `hook`. AttributeError if there is none: the caller's mistake."""
         return cast("HookCaller", getattr(self.hook, hook))
 
-    def implementations(self, hook: str) -> list[HookImpl]:
-        """In the order to call them: `tryfirst` ones, then by registration, then `trylast` ones."""
-        return sorted(self.caller(hook).get_hookimpls(), key=lambda impl: impl.trylast - impl.tryfirst)
-
     def _suggestion(self, name: str) -> str:
         import difflib
 
         close = difflib.get_close_matches(name, self.hook_names(), n=1)
         return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(self.hook_names())}"
+
+
+class Implementation(NamedTuple):
+    """One function of a plugin. ``function`` takes the arguments named by ``argnames``; lower ``order`` goes first."""
+
+    plugin_name: str
+    function: Callable[..., object]
+    argnames: tuple[str, ...]
+    order: int
+
+
+class HookTable:
+    """The plugins of one Kernel by name, and for each hook whom to call."""
+
+    __slots__ = ("_calls", "_plugins")
+
+    def __init__(self) -> None:
+        self._plugins: dict[str, object] = {}
+        self._calls: dict[str, list[Implementation]] = {hook: [] for hook in _hook_names()}
+
+    def add(self, name: str, plugin: object) -> str | None:
+        """Take ``plugin`` in as ``name``, or say what is wrong with it. PluginValidationError, or whatever its own
+        code raises while it is looked at.
+        """
+        functions = _known(plugin)
+        if functions is None:
+            manager = HookManager()
+            manager.register(plugin, name)
+            cause = manager.objection(plugin)
+            if cause is not None:
+                return cause
+            functions = _remember(plugin, manager)
+        self._plugins[name] = plugin
+        for hook, *rest in functions:
+            calls = self._calls.setdefault(hook, [])
+            calls.append(Implementation(name, *rest))
+            calls.sort(key=_order)
+        return None
+
+    def remove(self, name: str) -> None:
+        """Call nothing of ``name`` any more."""
+        if self._plugins.pop(name, None) is not None:
+            for hook, calls in self._calls.items():
+                self._calls[hook] = [one for one in calls if one.plugin_name != name]
+
+    def name_of(self, plugin: object) -> str | None:
+        """The name that this very object was added under."""
+        return next((name for name, other in self._plugins.items() if other is plugin), None)
+
+    def implementations(self, hook: str) -> list[Implementation]:
+        """In the order to call them: `tryfirst` ones, then as they were added, then `trylast` ones. AttributeError
+        for a hook that does not exist: the caller's mistake.
+        """
+        calls = self._calls.get(hook)
+        if calls is None:
+            raise AttributeError(hook)
+        return calls
+
+
+def _order(one: Implementation) -> int:
+    return one.order
+
+
+@functools.cache
+def _hook_names() -> tuple[str, ...]:
+    return tuple(HookManager().hook_names())
+
+
+# --- what is known of modules: for each the functions that it had, and those that implement hooks ---------------------
+
+_Functions = tuple[tuple[str, "Callable[..., object]", tuple[str, ...], int], ...]
+_modules: WeakKeyDictionary[types.ModuleType, tuple[list[object], _Functions]] = WeakKeyDictionary()
+
+
+def _functions(module: types.ModuleType) -> list[object]:
+    return [value for value in vars(module).values() if type(value) is types.FunctionType]
+
+
+def _known(plugin: object) -> _Functions | None:
+    if isinstance(plugin, types.ModuleType):
+        known = _modules.get(plugin)
+        if known is not None and known[0] == _functions(plugin):
+            return known[1]
+    return None
+
+
+def _remember(plugin: object, manager: HookManager) -> _Functions:
+    found = tuple(
+        (caller.name, one.function, tuple(one.argnames), one.trylast - one.tryfirst)
+        for caller in manager.get_hookcallers(plugin) or ()
+        for one in caller.get_hookimpls()
+    )
+    if isinstance(plugin, types.ModuleType):
+        _modules[plugin] = (_functions(plugin), found)
+    return found
