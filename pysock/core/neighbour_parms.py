@@ -12,9 +12,9 @@ from pysock.core.clock import NSEC_PER_MSEC, NSEC_PER_SEC
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
     from typing import Final
 
+    from pysock.core.kernel import Kernel
     from pysock.core.sysctl import SysctlTable
 
 _TICK: Final = NSEC_PER_SEC // 100  # USER_HZ: the unit of the old names
@@ -51,49 +51,46 @@ class NeighParms:
 
     ``reachable_time`` is how long a confirmation lasts: drawn evenly from half to one and a half of
     ``base_reachable_time`` (RFC 4861 6.3.2), anew every 300 s and when the base changes.
+
+    An instance holds only what was changed, the class the rest. Chance comes from the stream ``concern``.
     """
 
-    __slots__ = (
-        "anycast_delay", "app_probes", "base_reachable_time", "delay_probe_time", "gc_stale_time",
-        "interval_probe_time", "locktime", "mcast_probes", "mcast_reprobes", "proxy_delay", "proxy_qlen",
-        "queue_len_bytes", "retrans_time", "ucast_probes", "_drawn_at", "_drawn_from", "_kernel_now", "_reachable",
-        "_rng",
-    )  # fmt: skip
+    base_reachable_time: int = 30 * NSEC_PER_SEC
+    retrans_time: int = NSEC_PER_SEC
+    delay_probe_time: int = 5 * NSEC_PER_SEC
+    gc_stale_time: int = 60 * NSEC_PER_SEC
+    interval_probe_time: int = 5 * NSEC_PER_SEC
+    locktime: int = NSEC_PER_SEC
+    anycast_delay: int = NSEC_PER_SEC
+    proxy_delay: int = 4 * NSEC_PER_SEC // 5
+    proxy_qlen: int = 64
+    queue_len_bytes: int = 212992
+    ucast_probes: int = 3
+    mcast_probes: int = 3
+    mcast_reprobes: int = 0
+    app_probes: int = 0
+    _drawn_at = 0
+    _drawn_from = 0
+    _reachable = 0
 
-    def __init__(self, rng: Random, now: Callable[[], int]) -> None:
-        self.base_reachable_time = 30 * NSEC_PER_SEC
-        self.retrans_time = NSEC_PER_SEC
-        self.delay_probe_time = 5 * NSEC_PER_SEC
-        self.gc_stale_time = 60 * NSEC_PER_SEC
-        self.interval_probe_time = 5 * NSEC_PER_SEC
-        self.locktime = NSEC_PER_SEC
-        self.anycast_delay = NSEC_PER_SEC
-        self.proxy_delay = 4 * NSEC_PER_SEC // 5
-        self.proxy_qlen = 64
-        self.queue_len_bytes = 212992
-        self.ucast_probes = 3
-        self.mcast_probes = 3
-        self.mcast_reprobes = 0
-        self.app_probes = 0
-        self._rng = rng
-        self._kernel_now = now
-        self._drawn_at = self._drawn_from = self._reachable = 0
+    def __init__(self, kernel: Kernel, concern: str) -> None:
+        self._kernel = kernel
+        self._concern = concern
 
     def copy(self) -> NeighParms:
         """The same values for another device, with a reachable_time of its own."""
-        new = NeighParms(self._rng, self._kernel_now)
-        for attribute, _ in _NAMES.values():
-            setattr(new, attribute, getattr(self, attribute))
+        new = NeighParms(self._kernel, self._concern)
+        vars(new).update((name, value) for name, value in vars(self).items() if name[0] != "_")
         return new
 
     @property
     def reachable_time(self) -> int:
         base = self.base_reachable_time
-        now = self._kernel_now()
+        now = self._kernel.now
         if base != self._drawn_from or now - self._drawn_at >= _RANDOM_EVERY:
             self._drawn_from = base
             self._drawn_at = now
-            self._reachable = base // 2 + self._rng.randrange(base) if base else 0
+            self._reachable = base // 2 + self._kernel.random(self._concern).randrange(base) if base else 0
         return self._reachable
 
 

@@ -105,8 +105,8 @@ class NeighTable:
     """
 
     __slots__ = (
-        "_by_dev", "_forced_at", "_gc_timer", "_parms_of", "_proxy_queue", "_proxy_timer", "_sysctls_of", "count",
-        "gc_interval", "gc_thresh1", "gc_thresh2", "gc_thresh3", "kernel", "net", "ops", "parms", "proxies", "rng",
+        "_by_dev", "_concern", "_forced_at", "_gc_timer", "_parms_of", "_proxy_queue", "_proxy_timer", "_sysctls_of",
+        "count", "gc_interval", "gc_thresh1", "gc_thresh2", "gc_thresh3", "kernel", "net", "ops", "parms", "proxies",
         "stats", "tables",
     )  # fmt: skip
 
@@ -114,8 +114,8 @@ class NeighTable:
         self.net = net
         self.kernel = net.kernel
         self.ops = ops
-        self.rng = net.kernel.random(f"neigh.{ops.name}")
-        self.parms = NeighParms(self.rng, self._now)
+        self._concern = f"neigh.{ops.name}"
+        self.parms = NeighParms(net.kernel, self._concern)
         self.stats = NeighStats()
         self.proxies: dict[bytes, list[ProxyEntry]] = {}
         self.count = 0
@@ -135,9 +135,6 @@ class NeighTable:
         for dev in net.devices:
             self.add_device(dev)
         follow_devices(net)
-
-    def _now(self) -> int:
-        return self.kernel.now
 
     def _register_sysctls(self) -> None:
         sysctl = self.net.sysctl
@@ -381,7 +378,7 @@ class NeighTable:
         if len(self._proxy_queue) >= parms.proxy_qlen:
             kfree_skb(skb, "NEIGH_QUEUEFULL")
             return
-        delay = self.rng.randrange(parms.proxy_delay) if parms.proxy_delay else 0
+        delay = self.kernel.random(self._concern).randrange(parms.proxy_delay) if parms.proxy_delay else 0
         self._proxy_queue.append((self.kernel.now + delay, skb))
         self._arm_proxy()
 

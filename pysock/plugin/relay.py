@@ -128,9 +128,9 @@ class HookTable:
                 return cause
             functions = _remember(plugin, manager)
         self._plugins[name] = plugin
-        for hook, *rest in functions:
+        for hook, function, argnames, order in functions:
             calls = self._calls.setdefault(hook, [])
-            calls.append(Implementation(name, *rest))
+            calls.append(Implementation(name, function, argnames, order))
             calls.sort(key=_order)
         return None
 

@@ -14,63 +14,40 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.net import InetNet
 
-_DEFAULTS: Final = {
-    "forwarding": 0,
-    "accept_redirects": 1,
-    "secure_redirects": 1,
-    "shared_media": 1,
-    "send_redirects": 1,
-    "accept_source_route": 0,
-    "accept_local": 0,
-    "route_localnet": 0,
-    "rp_filter": 0,
-    "log_martians": 0,
-    "proxy_arp": 0,
-    "arp_filter": 0,
-    "arp_announce": 0,
-    "arp_ignore": 0,
-    "arp_accept": 0,
-    "arp_notify": 0,
-    "arp_evict_nocarrier": 1,
-    "drop_gratuitous_arp": 0,
-    "ignore_routes_with_linkdown": 0,
-    "force_igmp_version": 0,
-    "igmpv2_unsolicited_report_interval": 10000,
-    "igmpv3_unsolicited_report_interval": 1000,
-}
-
-
 class IpDevConf:
-    """The settings of one device, of "all", or of "default", under their sysctl names."""
+    """The settings of one device, of "all", or of "default", under their sysctl names. An instance holds only what was
+    changed, the class the rest: there are three for each device of each host, and nearly all are as they were born.
+    """
 
-    __slots__ = tuple(_DEFAULTS)
-
-    forwarding: int
-    accept_redirects: int
-    secure_redirects: int
-    shared_media: int
-    send_redirects: int
-    accept_source_route: int
-    accept_local: int
-    route_localnet: int
-    rp_filter: int
-    log_martians: int
-    proxy_arp: int
-    arp_filter: int
-    arp_announce: int
-    arp_ignore: int
-    arp_accept: int
-    arp_notify: int
-    arp_evict_nocarrier: int
-    drop_gratuitous_arp: int
-    ignore_routes_with_linkdown: int
-    force_igmp_version: int
-    igmpv2_unsolicited_report_interval: int
-    igmpv3_unsolicited_report_interval: int
+    forwarding: int = 0
+    accept_redirects: int = 1
+    secure_redirects: int = 1
+    shared_media: int = 1
+    send_redirects: int = 1
+    accept_source_route: int = 0
+    accept_local: int = 0
+    route_localnet: int = 0
+    rp_filter: int = 0
+    log_martians: int = 0
+    proxy_arp: int = 0
+    arp_filter: int = 0
+    arp_announce: int = 0
+    arp_ignore: int = 0
+    arp_accept: int = 0
+    arp_notify: int = 0
+    arp_evict_nocarrier: int = 1
+    drop_gratuitous_arp: int = 0
+    ignore_routes_with_linkdown: int = 0
+    force_igmp_version: int = 0
+    igmpv2_unsolicited_report_interval: int = 10000
+    igmpv3_unsolicited_report_interval: int = 1000
 
     def __init__(self, template: IpDevConf | None = None) -> None:
-        for name, value in _DEFAULTS.items():
-            setattr(self, name, value if template is None else getattr(template, name))
+        if template is not None:
+            vars(self).update(vars(template))
+
+
+_NAMES: Final = tuple(IpDevConf.__annotations__)
 
 
 class DevConfs:
@@ -126,7 +103,7 @@ class DevConfs:
         sysctl = self.inet.net.sysctl
 
         def register() -> None:
-            for name in _DEFAULTS:
+            for name in _NAMES:
                 value = getattr(conf, name)
                 if name == "forwarding":
                     sysctl.register_bool(f"{below}.{name}", bool(value), on_change=self._forwarding_setter(conf))

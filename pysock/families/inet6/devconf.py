@@ -31,27 +31,27 @@ IFA_F_TENTATIVE: Final = 0x40
 IFA_F_PERMANENT: Final = 0x80
 IFA_F_NOPREFIXROUTE: Final = 0x200
 
-#: name, default, minimum, maximum of the settings that have an effect here
-_SETTINGS: Final = (
-    ("accept_dad", 1, -1, 2),
-    ("accept_ra", 1, 0, 2),
-    ("accept_ra_defrtr", 1, 0, 1),
-    ("accept_ra_min_hop_limit", 1, 0, 255),
-    ("accept_ra_mtu", 1, 0, 1),
-    ("accept_ra_pinfo", 1, 0, 1),
-    ("accept_redirects", 1, 0, 1),
-    ("addr_gen_mode", 0, 0, 1),
-    ("autoconf", 1, 0, 1),
-    ("dad_transmits", 1, 0, 255),
-    ("disable_ipv6", 0, 0, 1),
-    ("force_mld_version", 0, 0, 2),
-    ("forwarding", 0, 0, 1),
-    ("hop_limit", 64, 1, 255),
-    ("mldv1_unsolicited_report_interval", 10000, 1, 1 << 30),
-    ("mldv2_unsolicited_report_interval", 1000, 1, 1 << 30),
-    ("router_solicitation_interval", 4, 1, 1 << 20),
-    ("router_solicitations", 3, -1, 1 << 20),
-    ("use_tempaddr", 0, -1, 2),
+#: name, minimum, maximum of the settings that have an effect here
+_RANGES: Final = (
+    ("accept_dad", -1, 2),
+    ("accept_ra", 0, 2),
+    ("accept_ra_defrtr", 0, 1),
+    ("accept_ra_min_hop_limit", 0, 255),
+    ("accept_ra_mtu", 0, 1),
+    ("accept_ra_pinfo", 0, 1),
+    ("accept_redirects", 0, 1),
+    ("addr_gen_mode", 0, 1),
+    ("autoconf", 0, 1),
+    ("dad_transmits", 0, 255),
+    ("disable_ipv6", 0, 1),
+    ("force_mld_version", 0, 2),
+    ("forwarding", 0, 1),
+    ("hop_limit", 1, 255),
+    ("mldv1_unsolicited_report_interval", 1, 1 << 30),
+    ("mldv2_unsolicited_report_interval", 1, 1 << 30),
+    ("router_solicitation_interval", 1, 1 << 20),
+    ("router_solicitations", -1, 1 << 20),
+    ("use_tempaddr", -1, 2),
 )
 
 
@@ -59,32 +59,33 @@ class Conf:
     """The settings of one device, or of "all" or "default" (struct ipv6_devconf): an int each, times as the sysctl has
     them. Unlike Linux, which solicits for ever, ``router_solicitations`` is 3 (RFC 4861): in virtual time a host
     without a router would otherwise never come to rest.
+
+    An instance holds only what was changed, the class the rest: nearly all are as they were born.
     """
 
-    __slots__ = tuple(name for name, *_ in _SETTINGS)
-    accept_dad: int
-    accept_ra: int
-    accept_ra_defrtr: int
-    accept_ra_min_hop_limit: int
-    accept_ra_mtu: int
-    accept_ra_pinfo: int
-    accept_redirects: int
-    addr_gen_mode: int
-    autoconf: int
-    dad_transmits: int
-    disable_ipv6: int
-    force_mld_version: int
-    forwarding: int
-    hop_limit: int
-    mldv1_unsolicited_report_interval: int
-    mldv2_unsolicited_report_interval: int
-    router_solicitation_interval: int
-    router_solicitations: int
-    use_tempaddr: int
+    accept_dad: int = 1
+    accept_ra: int = 1
+    accept_ra_defrtr: int = 1
+    accept_ra_min_hop_limit: int = 1
+    accept_ra_mtu: int = 1
+    accept_ra_pinfo: int = 1
+    accept_redirects: int = 1
+    addr_gen_mode: int = 0
+    autoconf: int = 1
+    dad_transmits: int = 1
+    disable_ipv6: int = 0
+    force_mld_version: int = 0
+    forwarding: int = 0
+    hop_limit: int = 64
+    mldv1_unsolicited_report_interval: int = 10000
+    mldv2_unsolicited_report_interval: int = 1000
+    router_solicitation_interval: int = 4
+    router_solicitations: int = 3
+    use_tempaddr: int = 0
 
     def __init__(self, template: Conf | None = None) -> None:
-        for name, default, _, _ in _SETTINGS:
-            setattr(self, name, default if template is None else getattr(template, name))
+        if template is not None:
+            vars(self).update(vars(template))
 
 
 def register(net: Net, name: str, conf: Conf, changed: Callable[[str, int], None]) -> None:
@@ -101,7 +102,7 @@ def register(net: Net, name: str, conf: Conf, changed: Callable[[str, int], None
 
     base = f"net.ipv6.conf.{name.replace('.', '/')}."
     add = net.sysctl.register_int
-    for setting, _, minimum, maximum in _SETTINGS:
+    for setting, minimum, maximum in _RANGES:
         add(base + setting, getattr(conf, setting), minimum, maximum, on_change(setting))
 
 
