@@ -20,6 +20,7 @@ Source: net/core/dev.c, by function name.
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 from pysock.core.dev_xmit import deliver_taps
 from pysock.core.device import dev_close, dev_open, register_netdev, unregister_netdev
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.core.notifier import Callback
     from pysock.core.skbuff import SkBuff
+    from pysock.core.sysctl import SysctlTable
 
     Handler = Callable[[SkBuff], object]
     Tap = Callable[[SkBuff, NetDevice], None]
@@ -305,7 +307,9 @@ class DeviceLayer:
         net.proc["net/softnet_stat"] = lambda: softnet_stat_text(self.kernel)
         if self.kernel.netns and self.kernel.netns[0] is not net:
             return  # the tunables of the queues are the kernel's: the first namespace shows them, as in Linux
-        table = net.sysctl
+        net.sysctl.register_lazy("net.core", partial(self._register_sysctls, net.sysctl))
+
+    def _register_sysctls(self, table: SysctlTable) -> None:
         table.register_int("net.core.netdev_max_backlog", NETDEV_MAX_BACKLOG, 0, on_change=self._set_max_backlog)
         table.register_int("net.core.netdev_budget", NETDEV_BUDGET, 1, on_change=self._set_budget)
         table.register_int("net.core.rps_sock_flow_entries", 0, 0, on_change=self._set_sock_flows)

@@ -137,7 +137,7 @@ class SysctlTable:
 
     def __init__(self) -> None:
         self._entries: dict[str, SysctlEntry] = {}
-        self._lazy: dict[str, Callable[[], None]] = {}
+        self._lazy: dict[str, tuple[Callable[[], None], ...]] = {}
 
     # -- owners --------------------------------------------------------------------------------------------
 
@@ -193,12 +193,11 @@ class SysctlTable:
     def register_lazy(self, directory: str, register: Callable[[], None]) -> None:
         """Call `register`, which adds entries below `directory` ("net.ipv4.neigh.eth0"), when somebody first looks
         there: a thousand devices have tens of thousands of tunables that nobody reads. For a family of names in one
-        directory, `directory` is what they share up to their first underscore ("net.ipv4.tcp"). EEXIST if one waits
-        already.
+        directory, `directory` is what they share up to their first underscore ("net.ipv4.tcp"). Several may wait for
+        the same one.
         """
-        if directory in self._lazy:
-            raise err(errno.EEXIST)
-        self._lazy[directory] = register
+        waiting = self._lazy.get(directory)
+        self._lazy[directory] = (register,) if waiting is None else (*waiting, register)
 
     def show(self, name: str, value: Value) -> None:
         """The owner changed the value of `name` in another way: show it, without on_change."""
@@ -251,7 +250,7 @@ class SysctlTable:
         """
         below = prefix.rstrip(".") + "."
         for directory in self._lazy_below(prefix):
-            self._lazy.pop(directory)()
+            self._fill(directory)
         self._look_up(prefix)
         keys: Iterable[str] = self._entries
         return sorted(name for name in keys if not prefix or name == prefix or name.startswith(below))
@@ -286,16 +285,16 @@ class SysctlTable:
     def _look_up(self, name: str) -> SysctlEntry | None:
         """The entry, if there is one, after those of its directory were made."""
         if self._lazy:
-            register = self._lazy.pop(name.partition("_")[0], None)
-            if register is not None:
-                register()
+            self._fill(name.partition("_")[0])
         directory = name
         while directory and self._lazy:
-            register = self._lazy.pop(directory, None)
-            if register is not None:
-                register()
+            self._fill(directory)
             directory = directory.rpartition(".")[0]
         return self._entries.get(name)
+
+    def _fill(self, directory: str) -> None:
+        for register in self._lazy.pop(directory, ()):
+            register()
 
     def _lazy_below(self, prefix: str) -> list[str]:
         below = prefix.rstrip(".") + "."

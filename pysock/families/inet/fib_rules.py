@@ -261,7 +261,11 @@ class Multipath:
         self.inet = inet
         self.policy = 0
         self.secret = 0  # not yet chosen
-        inet.net.sysctl.register_int("net.ipv4.fib_multipath_hash_policy", 0, 0, 1, on_change=self._set_policy)
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.inet.net.sysctl
+        sysctl.register_int("net.ipv4.fib_multipath_hash_policy", 0, 0, 1, on_change=self._set_policy)
 
     def _set_policy(self, value: int) -> None:
         self.policy = value

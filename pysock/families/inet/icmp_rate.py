@@ -59,7 +59,7 @@ class IcmpNet:
         self.peers: dict[bytes, tuple[int, int]] = {}
         self._tokens = 0
         self._burst_at = 0
-        self._register_sysctls()
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
 
     def _register_sysctls(self) -> None:
         sysctl = self.inet.net.sysctl

@@ -150,14 +150,18 @@ class IgmpLimits:
     reported.
     """
 
-    __slots__ = ("link_local_reports", "max_memberships", "max_msf", "qrv")
+    __slots__ = ("inet", "link_local_reports", "max_memberships", "max_msf", "qrv")
 
     def __init__(self, inet: InetNet) -> None:
+        self.inet = inet
         self.max_memberships = 20
         self.max_msf = 10
         self.qrv = 2
         self.link_local_reports = True
-        sysctl = inet.net.sysctl
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.inet.net.sysctl
         sysctl.register_int("net.ipv4.igmp_max_memberships", 20, on_change=self._setter("max_memberships"))
         sysctl.register_int("net.ipv4.igmp_max_msf", 10, on_change=self._setter("max_msf"))
         sysctl.register_int("net.ipv4.igmp_qrv", 2, 1, on_change=self._setter("qrv"))

@@ -64,7 +64,10 @@ class Forwarder:
         self.use_pmtu = False
         #: sender -> redirects sent to it, and when the last was (ns)
         self.redirected: dict[bytes, tuple[int, int]] = {}
-        inet.net.sysctl.register_bool("net.ipv4.ip_forward_use_pmtu", False, on_change=self._set_use_pmtu)
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        self.inet.net.sysctl.register_bool("net.ipv4.ip_forward_use_pmtu", False, on_change=self._set_use_pmtu)
 
     def _set_use_pmtu(self, value: bool) -> None:
         self.use_pmtu = value

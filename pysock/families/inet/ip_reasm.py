@@ -162,7 +162,10 @@ class IpReasm:
         self.high_thresh = 4 << 20
         self.timeout = 30
         self.max_dist = 64
-        sysctl = inet.net.sysctl
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.inet.net.sysctl
         sysctl.register_int("net.ipv4.ipfrag_high_thresh", self.high_thresh, 0, on_change=self._setter("high_thresh"))
         sysctl.register_int("net.ipv4.ipfrag_low_thresh", 3 << 20, 0)  # Linux keeps it and uses it no more, too
         sysctl.register_int("net.ipv4.ipfrag_time", self.timeout, 1, on_change=self._setter("timeout"))

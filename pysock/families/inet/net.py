@@ -83,7 +83,7 @@ class InetNet:
         self.unprivileged_port_start = 1024
         #: Per-protocol tables of this namespace, by protocol name ("tcp", "udp", ...).
         self.state: dict[str, object] = {}
-        self._register_sysctls()
+        net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
 
     def _register_sysctls(self) -> None:
         sysctl = self.net.sysctl

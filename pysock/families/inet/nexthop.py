@@ -44,7 +44,10 @@ class RouteLimits:
         self.mtu_expires = 600
         self.no_pmtu_disc = 0
         self.timer = Timer(self._expire)
-        sysctl = inet.net.sysctl
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.inet.net.sysctl
         sysctl.register_int("net.ipv4.route.min_pmtu", 552, 68, on_change=self._setter("min_pmtu"))
         sysctl.register_int("net.ipv4.route.mtu_expires", 600, 0, on_change=self._setter("mtu_expires"))
         sysctl.register_int("net.ipv4.ip_no_pmtu_disc", 0, 0, 3, on_change=self._setter("no_pmtu_disc"))

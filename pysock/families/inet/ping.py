@@ -34,13 +34,17 @@ if TYPE_CHECKING:
 class PingTable:
     """The ping sockets of one namespace by identifier, oldest first, and who may make them."""
 
-    __slots__ = ("by_ident", "group_range", "rover")
+    __slots__ = ("by_ident", "group_range", "inet", "rover")
 
     def __init__(self, inet: InetNet) -> None:
+        self.inet = inet
         self.by_ident: dict[int, list[PingSock]] = {}
-        self.rover = inet.kernel.random("ping.ident").getrandbits(16)
+        self.rover: int | None = None  # chance says where it starts
         self.group_range: tuple[int, ...] = (1, 0)  # nobody, until an administrator says otherwise
-        inet.net.sysctl.register_ints(
+        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        self.inet.net.sysctl.register_ints(
             "net.ipv4.ping_group_range", self.group_range, minimum=0, on_change=self._set_group_range
         )
 
@@ -100,10 +104,13 @@ class PingProto(DatagramProto):
         """Take an identifier, 0 for any; EADDRINUSE unless all who have it allow sharing (ping_get_port)."""
         table = sk.table
         if port == 0:
+            rover = table.rover
+            if rover is None:
+                rover = sk.kernel.random("ping.ident").getrandbits(16)
             for _ in range(0x10000):
-                table.rover = (table.rover + 1) & 0xFFFF
-                if table.rover and table.rover not in table.by_ident:
-                    port = table.rover
+                rover = table.rover = (rover + 1) & 0xFFFF
+                if rover and rover not in table.by_ident:
+                    port = rover
                     break
             else:
                 raise err(errno.EADDRINUSE)

@@ -89,7 +89,7 @@ class Inet6Net:
         self.nonlocal_bind = False
         #: Per-protocol state of this namespace, by name ("icmp6", "frag", "udp6", ...).
         self.state: dict[str, object] = {}
-        self._register_sysctls()
+        net.sysctl.register_lazy("net.ipv6", self._register_sysctls)
 
     def _register_sysctls(self) -> None:
         sysctl = self.net.sysctl

@@ -70,14 +70,18 @@ class FragQueue:
 class FragNet:
     """All queues of one namespace; ``memory`` is what they hold, in bytes as sockets are charged."""
 
-    __slots__ = ("high_thresh", "memory", "queues", "timeout")
+    __slots__ = ("high_thresh", "inet6", "memory", "queues", "timeout")
 
     def __init__(self, inet6: Inet6Net) -> None:
+        self.inet6 = inet6
         self.queues: dict[Key, FragQueue] = {}
         self.memory = 0
         self.high_thresh = 4 << 20
         self.timeout = 60
-        sysctl = inet6.net.sysctl
+        inet6.net.sysctl.register_lazy("net.ipv6", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.inet6.net.sysctl
         sysctl.register_int("net.ipv6.ip6frag_high_thresh", self.high_thresh, 0, on_change=self._set_high)
         sysctl.register_int("net.ipv6.ip6frag_time", self.timeout, 0, on_change=self._set_timeout)
 

@@ -83,7 +83,11 @@ class UnixNet:
         self.flight: Flight = Flight() if sibling is None else sibling.flight
         self.max_dgram_qlen = MAX_DGRAM_QLEN
         self._last_auto = -1
-        net.sysctl.register_int("net.unix.max_dgram_qlen", MAX_DGRAM_QLEN, 0, on_change=self._set_max_dgram_qlen)
+        net.sysctl.register_lazy("net.unix", self._register_sysctls)
+
+    def _register_sysctls(self) -> None:
+        sysctl = self.net.sysctl
+        sysctl.register_int("net.unix.max_dgram_qlen", MAX_DGRAM_QLEN, 0, on_change=self._set_max_dgram_qlen)
 
     def _set_max_dgram_qlen(self, value: int) -> None:
         self.max_dgram_qlen = value

@@ -115,7 +115,10 @@ class TcpNet:
         self.tw_reuse = 2
         sysctl = inet.net.sysctl
         sysctl.register_lazy("net.ipv4.tcp", self._register_sysctls)
-        sysctl.register_int(
+        sysctl.register_lazy("net.core", self._register_somaxconn)
+
+    def _register_somaxconn(self) -> None:
+        self.inet.net.sysctl.register_int(
             "net.core.somaxconn", self.somaxconn, minimum=0, on_change=partial(setattr, self, "somaxconn")
         )
 
