@@ -239,7 +239,10 @@ class NeighTable:
     def add_device(self, dev: NetDevice) -> None:
         """``dev`` came into the namespace (neigh_parms_alloc), or has another name."""
         parms = self.parms_of(dev)
-        below = self._sysctls_of[dev] = f"{self.ops.sysctl}.{dev.name.replace('.', '/')}"
+        below = f"{self.ops.sysctl}.{dev.name.replace('.', '/')}"
+        if self._sysctls_of.get(dev) == below:
+            return
+        self._sysctls_of[dev] = below
         self.net.sysctl.register_lazy(below, lambda: register_parms(self.net.sysctl, below, parms))
 
     def remove_device(self, dev: NetDevice) -> None:

@@ -2,18 +2,20 @@
 
 The core knows no family. A family's state for a namespace (its tables, its routing, its counters) is one object that
 it stores here by its class, with `Net.set`, when `pysock_net_init` runs, and fetches with `Net.get`. Packet handlers
-are bound methods of such objects, so the packet path never looks a namespace up.
+are bound methods of such objects, so the packet path never looks a namespace up. A family that many namespaces never
+use has `Net.later` make its object when somebody asks.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pysock.core.sock_limits import SockLimits
 from pysock.core.sysctl import SysctlTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pysock.core.device import NetDevice
     from pysock.core.kernel import Kernel
@@ -35,6 +37,7 @@ class Net:
     """
 
     __slots__ = (
+        "_later",
         "_state",
         "dev_by_index",
         "dev_by_name",
@@ -68,6 +71,7 @@ class Net:
         self.sock_limits = SockLimits(self.sysctl)
         self.proc: dict[str, Callable[[], str]] = {}  # "net/snmp" -> its text, as under /proc
         self._state: dict[type, object] = {}
+        self._later: dict[str, Callable[[], None]] = {}
 
     def set(self, state: object) -> None:
         """Keep ``state`` as the namespace's object of its class."""
@@ -75,10 +79,45 @@ class Net:
 
     def get(self, cls: type[T]) -> T:
         """The object of class ``cls`` that `set` stored; KeyError when its family is not loaded."""
-        return self._state[cls]  # type: ignore[return-value]  # keyed by its own class
+        try:
+            return self._state[cls]  # type: ignore[return-value]  # keyed by its own class
+        except KeyError:
+            self.make(f"{cls.__module__}.{cls.__qualname__}")
+            return self._state[cls]  # type: ignore[return-value]  # as above
 
     def has(self, cls: type) -> bool:
-        return cls in self._state
+        """Whether `get` has an answer."""
+        return cls in self._state or f"{cls.__module__}.{cls.__qualname__}" in self._later
+
+    def made(self, cls: type[T]) -> T | None:
+        """The object of class ``cls`` if it is there already."""
+        return self._state.get(cls)  # type: ignore[return-value]  # as above
+
+    def later(self, name: str, make: Callable[[], None], *, sysctl: str, proc: Iterable[str] = ()) -> None:
+        """Call ``make``, which stores the object of the class ``name`` ("package.module.Class") and sets up what goes
+        with it, when somebody first asks for the object, a sysctl below the directory ``sysctl``, or one of the files
+        ``proc``, which it makes, too.
+        """
+        self._later[name] = make
+        self.sysctl.register_lazy(sysctl, partial(self.make, name))
+        for file in proc:
+            self.proc[file] = partial(self._proc_text, name, file)
+
+    def waits_for(self, name: str) -> bool:
+        """Whether what `later` put off under ``name`` is still to be done."""
+        return name in self._later
+
+    def make(self, name: str) -> None:
+        """Do now what `later` put off under ``name``, unless that is done."""
+        if name in self._later:
+            with self.kernel.lock:
+                make = self._later.pop(name, None)
+                if make is not None:
+                    make()
+
+    def _proc_text(self, name: str, file: str) -> str:
+        self.make(name)
+        return self.proc[file]()
 
     def new_ifindex(self) -> int:
         """dev_new_index()."""

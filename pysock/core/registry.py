@@ -19,6 +19,19 @@ if TYPE_CHECKING:
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
 
+class LazyFamily(NetProtoFamily):
+    """Stands in the table for the family that ``load`` imports and makes, until its first socket."""
+
+    __slots__ = ("load",)
+
+    def __init__(self, family: int, name: str, load: Callable[[], NetProtoFamily]) -> None:
+        super().__init__(family, name)
+        self.load = load
+
+    def create(self, net: Net, creds: Credentials, sock: Socket, protocol: int) -> None:
+        net.kernel.families.loaded(self.family).create(net, creds, sock, protocol)
+
+
 #: Highest family number + 1 (AF_MAX of Linux 6).
 AF_MAX = 46
 
@@ -49,6 +62,13 @@ class FamilyRegistry:
         if self.table.pop(number, None) is None:
             raise err(errno.ENOENT)
         del self._owner[number]
+
+    def loaded(self, number: int) -> NetProtoFamily:
+        """The family itself, imported now if it was not. KeyError when nobody has registered it."""
+        family = self.table[number]
+        if isinstance(family, LazyFamily):
+            family = self.table[number] = family.load()
+        return family
 
     def create(self, net: Net, creds: Credentials, family: int, type: int, protocol: int) -> Socket:
         """Make a Socket of ``family``. EAFNOSUPPORT when nobody knows the family, else what the family says.

@@ -249,9 +249,10 @@ class SysctlTable:
         for "".
         """
         below = prefix.rstrip(".") + "."
-        for directory in self._lazy_below(prefix):
-            self._fill(directory)
         self._look_up(prefix)
+        while waiting := self._lazy_below(prefix):  # what is made may have more to make
+            for directory in waiting:
+                self._fill(directory)
         keys: Iterable[str] = self._entries
         return sorted(name for name in keys if not prefix or name == prefix or name.startswith(below))
 
@@ -284,17 +285,22 @@ class SysctlTable:
 
     def _look_up(self, name: str) -> SysctlEntry | None:
         """The entry, if there is one, after those of its directory were made."""
-        if self._lazy:
-            self._fill(name.partition("_")[0])
+        entry = self._entries.get(name)
         directory = name
-        while directory and self._lazy:
-            self._fill(directory)
-            directory = directory.rpartition(".")[0]
-        return self._entries.get(name)
+        while entry is None and directory and self._lazy:
+            if self._fill(directory) or self._fill(directory.partition("_")[0]):
+                directory = name  # what was made may have more to make, nearer
+                entry = self._entries.get(name)
+            else:
+                directory = directory.rpartition(".")[0]
+        return entry
 
-    def _fill(self, directory: str) -> None:
-        for register in self._lazy.pop(directory, ()):
+    def _fill(self, directory: str) -> bool:
+        """Make what waits for ``directory``; whether anything did."""
+        waiting = self._lazy.pop(directory, ())
+        for register in waiting:
             register()
+        return bool(waiting)
 
     def _lazy_below(self, prefix: str) -> list[str]:
         below = prefix.rstrip(".") + "."

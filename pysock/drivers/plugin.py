@@ -1,13 +1,9 @@
-"""The plugin that brings pysock's own drivers."""
+"""The plugin that brings pysock's own drivers. All but the loopback's are imported when their first device is made."""
 
 from __future__ import annotations
 
-from pysock.drivers.dummy import DummyDriver
-from pysock.drivers.e100.kind import E100Driver
 from pysock.drivers.lazy import LazyDriver
 from pysock.drivers.loopback import LoopbackDriver
-from pysock.drivers.tap.driver import TapDriver
-from pysock.drivers.veth import VethDriver
 from pysock.uapi.ioctl import SIOCBRADDBR, SIOCBRADDIF, SIOCBRDELBR, SIOCBRDELIF, SIOCGIFVLAN, SIOCSIFVLAN
 
 TYPE_CHECKING = False
@@ -22,15 +18,15 @@ _BRIDGE_IOCTLS = (SIOCBRADDBR, SIOCBRDELBR, SIOCBRADDIF, SIOCBRDELIF)
 
 def pysock_register_drivers(register: Callable[[Driver], None]) -> None:
     register(LoopbackDriver())
-    register(DummyDriver())
-    register(VethDriver())
+    register(LazyDriver("dummy", "pysock.drivers.dummy", "DummyDriver"))
+    register(LazyDriver("veth", "pysock.drivers.veth", "VethDriver"))
     register(LazyDriver("vlan", "pysock.drivers.vlan.device", "VlanDriver", (SIOCGIFVLAN, SIOCSIFVLAN)))
     register(LazyDriver("bond", "pysock.drivers.bonding.device", "BondDriver"))
     register(LazyDriver("macvlan", "pysock.drivers.macvlan", "MacvlanDriver"))
     register(LazyDriver("ifb", "pysock.drivers.ifb", "IfbDriver"))
     register(LazyDriver("bridge", "pysock.drivers.bridge.device", "BridgeDriver", _BRIDGE_IOCTLS))
-    register(TapDriver())
-    register(E100Driver())
+    register(LazyDriver("tap", "pysock.drivers.tap.driver", "TapDriver"))
+    register(LazyDriver("e100", "pysock.drivers.e100.kind", "E100Driver"))
 
 
 def pysock_register_pci_drivers(register: Callable[[PciDriver], None]) -> None:

@@ -1,4 +1,4 @@
-"""The e100 as a kind of device: what the driver table holds. Boot imports this module and no other of the package."""
+"""The e100 as a kind of device: what the driver table holds once a card is made."""
 
 from __future__ import annotations
 

@@ -106,13 +106,14 @@ def setup(inet6: Inet6Net) -> None:
 
     chain = inet6.kernel.dev_layer.netdev_chain
     if "inet6" not in chain.callbacks():  # one for all namespaces
-        chain.register(_netdev_event, name="inet6")
+        chain.register(netdev_event, name="inet6")
 
 
-def _netdev_event(event: int, dev: NetDevice) -> None:
-    if not dev.net.has(Inet6Net):
+def netdev_event(event: int, dev: NetDevice) -> None:
+    """addrconf_notify(), for namespaces that have IPv6."""
+    inet6 = dev.net.made(Inet6Net)
+    if inet6 is None:
         return
-    inet6 = dev.net.get(Inet6Net)
     if event == NETDEV_REGISTER:
         if dev.mtu >= IPV6_MIN_MTU:
             make_idev(inet6, dev)

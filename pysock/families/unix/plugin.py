@@ -1,4 +1,6 @@
-"""The plugin: registers AF_UNIX, and gives each namespace its table of bound names."""
+"""The plugin: registers AF_UNIX, and gives each namespace its table of bound names once somebody needs it. The rest of
+the package is imported then.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,8 @@ from functools import partial
 
 import pluggy
 
-from pysock.families.unix.af_unix import UnixFamily
-from pysock.families.unix.proc import proc_unix
-from pysock.families.unix.unix_net import UnixNet
+from pysock.core.registry import LazyFamily
+from pysock.uapi.socket import AF_UNIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +23,24 @@ hookimpl = pluggy.HookimplMarker("pysock")
 
 @hookimpl
 def pysock_register_families(register: Callable[[NetProtoFamily], None]) -> None:
-    register(UnixFamily())
+    register(LazyFamily(AF_UNIX, "unix", _family))
+
+
+def _family() -> NetProtoFamily:
+    from pysock.families.unix.af_unix import UnixFamily
+
+    return UnixFamily()
 
 
 @hookimpl
 def pysock_net_init(net: Net) -> None:
+    net.later("pysock.families.unix.unix_net.UnixNet", partial(_make, net), sysctl="net.unix", proc=("net/unix",))
+
+
+def _make(net: Net) -> None:
+    from pysock.families.unix.proc import proc_unix
+    from pysock.families.unix.unix_net import UnixNet
+
     unix = UnixNet(net)
     net.set(unix)
     net.proc["net/unix"] = partial(proc_unix, unix)

@@ -77,7 +77,7 @@ class UnixNet:
         self.net = net
         self.sockets: dict[UnixSock, None] = {}
         self.bound: dict[Key, UnixSock] = {}
-        sibling = next((other.get(UnixNet) for other in net.kernel.netns if other.has(UnixNet)), None)
+        sibling = next((one for other in net.kernel.netns if (one := other.made(UnixNet)) is not None), None)
         self.nodes: dict[Key, UnixSock] = {} if sibling is None else sibling.nodes
         self.pins: dict[UnixSock, NodePin] = {}
         self.flight: Flight = Flight() if sibling is None else sibling.flight
