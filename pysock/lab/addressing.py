@@ -21,12 +21,13 @@ _ALL6 = int.from_bytes(b"\xfd" + bytes(15), "big")
 class Plan:
     """The subnets of one network."""
 
-    __slots__ = ("_next4", "_next6", "_taken")
+    __slots__ = ("_given", "_next4", "_next6", "_taken")
 
     def __init__(self) -> None:
         self._next4 = int(_ALL4.network_address)
         self._next6 = 0
         self._taken: list[IPv4Network] = []
+        self._given: list[IPv4Network] = []  # those of _taken that were asked for: the others never overlap
 
     def subnet(self, wanted: str | None, hosts: int) -> IPv4Network:
         """The subnet ``wanted`` (ValueError if it overlaps another one), or the next one with room for ``hosts``."""
@@ -38,13 +39,15 @@ class Plan:
             other = next((one for one in self._taken if one.overlaps(found)), None)
             if other is not None:
                 raise ValueError(f"{found} overlaps {other}, which another link has")
+            self._given.append(found)
         else:
             plen = min(24, 32 - (hosts + 2).bit_length())
             size = 1 << (32 - plen)
             at = -(-self._next4 // size) * size
-            while any(one.overlaps(IPv4Network((at, plen))) for one in self._taken):
-                at += size
             found = IPv4Network((at, plen))
+            while any(one.overlaps(found) for one in self._given):
+                at += size
+                found = IPv4Network((at, plen))
             self._next4 = at + size
             if not found.subnet_of(_ALL4):
                 raise ValueError("10.0.0.0/8 is used up: give subnets of your own")
@@ -54,6 +57,8 @@ class Plan:
     def give_back(self, subnet: IPv4Network) -> None:
         """It was not used after all."""
         self._taken.remove(subnet)
+        if subnet in self._given:
+            self._given.remove(subnet)
 
     def subnet6(self) -> IPv6Network:
         """The next /64."""

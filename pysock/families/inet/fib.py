@@ -185,6 +185,9 @@ class Table:
         there is none to replace, or none may be made.
         """
         old = self.at(entry.prefix, entry.plen)
+        if not old and flags & NLM_F_CREATE:
+            self._store(entry, (entry,))
+            return None
         rank = -entry.tos, entry.metric
         ranks = [(-one.tos, one.metric) for one in old]
         peers = [one for one, its in zip(old, ranks, strict=True) if its == rank]
@@ -278,8 +281,8 @@ class FibTable:
     """fib_lookup() and the tables of a namespace. Every change raises ``generation``."""
 
     __slots__ = (
-        "_cache", "_default", "_special", "exceptions", "generation", "local", "main", "plain", "routes", "rules",
-        "tables",
+        "_cache", "_dead", "_default", "_special", "exceptions", "generation", "local", "main", "plain", "routes",
+        "rules", "tables",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -294,6 +297,7 @@ class FibTable:
         self.plain = True
         self._special = 0  # how many such routes there are
         self._cache: dict[bytes, FibEntry | None] = {}
+        self._dead: set[NetDevice] = set()  # `set_dead` was told of
         #: By destination; see nexthop.py, which alone changes them.
         self.exceptions: dict[bytes, RouteException] = {}
         #: Routes in use by (destination, source, device index), and the flow's key behind when not ``plain``: flows to
@@ -355,6 +359,7 @@ class FibTable:
             entry.nexthops = hops
             entry.dead = all(hop.dead for hop in hops)
             self._count(entry, 1)
+        self._dead.discard(dev)
         self.flush()
 
     def device_down(self, dev: NetDevice) -> None:
@@ -367,6 +372,13 @@ class FibTable:
 
     def set_dead(self, dev: NetDevice, dead: bool, single: bool = False) -> None:
         """Ways through ``dev`` cannot be used, or can again; with ``single`` also of routes that have only one."""
+        if dead:
+            self._dead.add(dev)
+        elif dev in self._dead:
+            self._dead.remove(dev)
+        else:
+            self.flush()
+            return
         for entry in self.entries():
             for hop in entry.nexthops:
                 if hop.dev is dev:

@@ -89,8 +89,10 @@ class _Table:
             if e.metric == entry.metric and e.dev is entry.dev and e.gateway == entry.gateway and e.type == entry.type:
                 raise err(errno.EEXIST)
         entries.append(entry)
-        entries.sort(key=lambda e: (e.metric, -e.pref))
-        self.lengths = tuple(sorted(self.by_length, reverse=True))
+        if len(entries) > 1:
+            entries.sort(key=lambda e: (e.metric, -e.pref))
+        if len(self.lengths) != len(self.by_length):
+            self.lengths = tuple(sorted(self.by_length, reverse=True))
 
     def remove(self, entry: Fib6Entry) -> None:
         prefixes = self.by_length.get(entry.plen, {})
