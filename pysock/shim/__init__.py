@@ -12,6 +12,7 @@ What lives here:
     patching.py  pysock.patch(): puts all of it in place of what programs imported, and takes it back
     rebind.py    how names in other modules change hands
     osseam.py splice.py ioseam.py timeseam.py signalseam.py threadseam.py      os, fcntl, open, time, signal, threading
+    asyncseam.py asyncio, which resolves names at once
     forkseam.py  what a child process gets
     mirror.py    pysock.mirror(): for pollers that nobody can patch
     tls.py tlswire.py tlserrors.py tlsseam.py      TLS on our sockets, and how `ssl` comes to it

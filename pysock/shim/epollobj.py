@@ -7,6 +7,7 @@ from operator import index
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
+from pysock.shim import asyncseam
 from pysock.shim.fdarg import as_fd, timeout_arg, whole_ms
 from pysock.shim.state import current
 from pysock.syscalls.file import sys_close
@@ -43,6 +44,7 @@ class epoll:
     __slots__ = ("_ep", "_fd", "_task")
 
     def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+        asyncseam.notice()
         self._fd = -1
         self._task: Task = current()
         size, flags = index(sizehint), index(flags)

@@ -8,7 +8,8 @@ What a patch does, once for all patches that are active:
   and so do the class attributes of `selectors` that hold a poller, and the methods that trio closed over
   (`closures.py`);
 * Python signal handlers are guarded (`signalseam.py`);
-* `ssl` runs on our sockets (`tlsseam.py`), whether it is there already or is imported later;
+* `ssl` runs on our sockets (`tlsseam.py`), and asyncio resolves names without threads (`asyncseam.py`), whether they
+  are there already or are imported later;
 * with a virtual clock, the functions of `time` change hands too.
 
 Each patch has a task of its own, which is the process-wide default task while it is the innermost one. Its fds are real
@@ -25,7 +26,7 @@ import sys
 import threading
 
 from pysock.core.kernel import Kernel
-from pysock.shim import cselect, csocket, forkseam, ioseam, osseam, real, signalseam, threadseam, timeseam
+from pysock.shim import asyncseam, cselect, csocket, forkseam, ioseam, osseam, real, signalseam, threadseam, timeseam
 from pysock.shim.builtin import Builtin
 from pysock.shim.closures import Closures
 from pysock.shim.epollobj import epoll
@@ -218,10 +219,12 @@ class _Installed:
         if self._closures is None:
             self._closures = Closures()
         self._closures.apply()
+        asyncseam.install(names)
         signalseam.guard_installed()
 
     def _uninstall(self) -> None:
         signalseam.unguard_installed()
+        asyncseam.uninstall()
         if self._closures is not None:
             self._closures.undo()
         if self._names is not None and self._tls is not None:

@@ -369,6 +369,49 @@ def test_one_seed_one_story() -> None:
     assert bad_day(4)[0] != one
 
 
+def crowd(seed: int) -> list[bytes]:
+    """Many tasks of several hosts at once, by name, over a router and a bad cable: everything on the wires."""
+    net = Network(seed=seed)
+    a, b, c = net.hosts("a", "b", "c")
+    net.router("r", a, b)
+    net.link(b, c, delay="5ms", jitter="3ms", loss="5%", rate="3mbit", reorder="3%")
+    net.switch("s", a, c)
+    capture = net.capture()
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(3000))
+        writer.close()
+
+    async def ask(host: pysock.Host, server: str, word: bytes) -> None:
+        with host:
+            reader, writer = await asyncio.open_connection(server, 80)
+        writer.write(word * 3000)
+        assert await reader.readexactly(3000) == word * 3000
+        writer.close()
+
+    async def main() -> None:
+        servers = []
+        for host in (b, c):
+            with host:
+                servers.append(await asyncio.start_server(echo, host.name, 80))
+        await asyncio.gather(*(ask(host, server, b"%d" % n) for n in range(4) for host in (a, b) for server in "bc"))
+        for server in servers:
+            server.close()
+        await asyncio.sleep(5)
+
+    with net:
+        asyncio.run(main())
+    net.close()
+    return [b"%d %s " % (packet.time_ns, packet.dev.encode()) + packet.frame for packet in capture.packets]
+
+
+def test_a_crowd_of_tasks_does_the_same_every_time() -> None:
+    one = crowd(5)
+    assert len(one) > 150
+    assert one == crowd(5)
+    assert one != crowd(6)
+
+
 def test_rate_and_delay_are_what_they_say() -> None:
     net, a, b, link = pair(delay="20ms", rate="8mbit")
     client, peer = connection(net, a, b)
