@@ -158,9 +158,10 @@ class Host:
         end.addresses.append(one.ip)
         self.network.names.add(str(one.ip), self.name)
 
-    def route(self, to: str, via: str) -> None:
-        """`ip route add TO via VIA`: beside what the network finds out by itself. ``to`` is "10.1.0.0/16", "default"
-        or of IPv6; ``via`` a neighbour's address. ValueError, or OSError as `ip route` would say.
+    def route(self, to: str, via: str, metric: int = 0) -> None:
+        """`ip route add TO via VIA metric METRIC`: beside what the network finds out by itself, whose routes have the
+        least. ``to`` is "10.1.0.0/16", "default" or of IPv6; ``via`` a neighbour's address. ValueError, or OSError as
+        `ip route` would say.
         """
         network, gateway = prefix(to), prefix(via)
         if network.version != gateway.version or gateway.num_addresses != 1:
@@ -169,15 +170,17 @@ class Host:
         kernel.enter()
         try:
             self.add_route(network.version == 6, network.network_address.packed, network.prefixlen,
-                           gateway.network_address.packed)  # fmt: skip
+                           gateway.network_address.packed, metric)  # fmt: skip
         finally:
             kernel.leave()
 
-    def add_route(self, v6: bool, to: bytes, plen: int, via: bytes) -> FibEntry | Fib6Entry | None:
+    def add_route(self, v6: bool, to: bytes, plen: int, via: bytes, metric: int = 0) -> FibEntry | Fib6Entry | None:
         """The same with wire bytes, under the kernel lock; None for IPv6 when there is none."""
         if not v6:
-            return fib_config.add_route(self._inet, to, plen, gateway=via)
-        return None if self._inet6 is None else fib6_config.add_route(self._inet6, to, plen, gateway=via)
+            return fib_config.add_route(self._inet, to, plen, gateway=via, metric=metric)
+        if self._inet6 is None:
+            return None
+        return fib6_config.add_route(self._inet6, to, plen, gateway=via, metric=metric)
 
     def forget_routes(self) -> None:
         """Take the automatic routes away. Needs the kernel lock."""

@@ -237,6 +237,33 @@ def test_unplugged_with_packets_and_timers_in_flight() -> None:
     peer.close()
 
 
+def test_routes_stay_when_a_link_is_down_unless_a_host_ignores_them() -> None:
+    """Static routes, as Linux treats them: dead ones lose packets, and a backup counts where linkdown is looked at."""
+    net = Network(seed=1)
+    a, b = net.hosts("a", "b")
+    first, second = net.router("r1", a, b), net.router("r2", a, b)
+    for host, other in ((a, b), (b, a)):
+        routers = [end.peer.addresses[0] for end in host.ends]
+        host.route(f"{other.address}/32", str(routers[0]))
+        host.route(f"{other.address}/32", str(routers[1]), metric=10)
+        second.route(f"{host.address}/32", str(host.ends[1].addresses[0]))  # that address is on the other link
+    b.sysctl("net.ipv4.conf.all.ignore_routes_with_linkdown", 1)
+    assert reaches(a, b)
+    assert (first.counters.ip.ForwDatagrams, second.counters.ip.ForwDatagrams) == (1, 0)
+    first.link(a).down()
+    with pytest.raises(OSError, match="No route to host"):  # ARP gets no answer
+        a.run(pysock.create_connection, (b.address, 80))
+    a.sysctl("net.ipv4.conf.all.ignore_routes_with_linkdown", 1)
+    first.link(b).down()
+    assert reaches(a, b)
+    assert first.counters.ip.ForwDatagrams == 1
+    assert second.counters.ip.ForwDatagrams == 1
+    for host in (a, b):
+        first.link(host).up()
+    assert reaches(a, b)
+    assert first.counters.ip.ForwDatagrams == 2
+
+
 def test_a_link_flaps_by_itself() -> None:
     net, a, b, link = pair()
     link.flap(down="1s", up="2s", times=2)
