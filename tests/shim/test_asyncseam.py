@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from support.patience import PATIENCE
 
 import pysock
 
@@ -50,4 +51,4 @@ def test_names_are_resolved_at_once() -> None:
 
 
 def test_asyncio_may_come_later() -> None:
-    subprocess.run([sys.executable, "-c", _LATER], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", _LATER], check=True, timeout=PATIENCE)

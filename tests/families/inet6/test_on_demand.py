@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from support.patience import PATIENCE
 
 from pysock.core.device import unregister_netdev
 from pysock.core.kernel import Kernel
@@ -36,7 +37,7 @@ def kernel() -> Kernel:
 
 
 def test_a_boot_imports_no_more_than_it_needs() -> None:
-    subprocess.run([sys.executable, "-c", _BOOT], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", _BOOT], check=True, timeout=PATIENCE)
 
 
 def test_nothing_is_made_before_it_is_needed(kernel: Kernel) -> None:
