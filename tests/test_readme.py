@@ -49,3 +49,4 @@ def test_there_are_examples_for_each_way_in() -> None:
     assert "import pysock as socket" in sources
     assert "pysock.patch()" in sources
     assert "(pysock):" in sources
+    assert ".Network(" in sources
