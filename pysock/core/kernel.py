@@ -86,6 +86,7 @@ class Kernel:
         "init_net",
         "keeper",
         "lock",
+        "lookout",
         "net_ids",
         "netns",
         "now",
@@ -113,6 +114,7 @@ class Kernel:
         self.wakeups: list[Sleeper] = []
         self.parked: list[Sleeper] = []
         self.keeper: Sleeper | None = None
+        self.lookout: Sleeper | None = None
         self.participants = 0
         self.wakings = 0
         self._sleepers = Sleepers()
@@ -391,6 +393,7 @@ class Kernel:
         self.wakeups.clear()
         self.parked.clear()
         self.keeper = None
+        self.lookout = None
         self._sleepers = Sleepers()
         self.participants = 0
         return Kernel.boot(clock=self.clock, seed=self.seed, **self._options)

@@ -48,44 +48,52 @@ _eventfd_read = os.eventfd_read
 _eventfd_write = os.eventfd_write
 _EVENTFD_FLAGS = os.EFD_CLOEXEC | os.EFD_NONBLOCK
 _process_time_ns = time.process_time_ns
+_thread_time_ns = time.thread_time_ns
 _listdir = os.listdir
 _open = os.open
 _read = os.read
 _close = os.close
 
-#: How long (ms of real time) virtual time waits for a thread that does not sleep in the kernel, moves no packet and
-#: uses no processor either: it is blocked where pysock cannot see it (Thread.join, a queue).
+#: Virtual time waits for a thread that does not sleep in the kernel, until no thread of the process ran, or was ready
+#: to, for a millisecond: then it is blocked where pysock cannot see it (Thread.join, a queue). Where there is no /proc,
+#: or some thread runs every now and then, it waits for so long (ms of real time), in which no packet moves and the
+#: process uses no processor to speak of.
 VIRTUAL_GRACE_MS = 20
 _GRACE_CPU_NS = 1_000_000
-#: So many times over, it waits for a thread that is ready to run and gets no processor: others keep the machine busy.
+#: So many times over, when a thread is ready to run and gets no processor: others keep the machine busy.
 _STARVED_ROUNDS = 100
 
 
-def _another_thread_is_ready() -> bool:
-    """Whether a thread of this process, other than the calling one, runs or would if it got a processor (proc(5))."""
-    me = str(threading.get_native_id())
-    try:
-        for thread in _listdir("/proc/self/task"):
-            if thread != me and _state(thread) in b"RD":
-                return True
-    except OSError:
-        pass  # no /proc
-    return False
+def _processor_time_of_others() -> int:
+    return _process_time_ns() - _thread_time_ns()
 
 
-def _state(thread: str) -> bytes:
+def _other_threads(known: set[str]) -> list[tuple[str, str]] | None:
+    """The state of each thread of this process but the ``known`` ones, and how often it gave the processor up or lost
+    it (/proc/PID/task/TID/status). None when the operating system does not tell.
+    """
     try:
-        fd = _open(f"/proc/self/task/{thread}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return b"X"  # it has ended
+        return [_thread_status(thread) for thread in _listdir("/proc/self/task") if thread not in known]
+    except (OSError, ValueError):
+        return None
+
+
+def _thread_status(thread: str) -> tuple[str, str]:
     try:
-        stat = _read(fd, 256)
-    except ProcessLookupError:
-        return b"X"
-    finally:
-        _close(fd)
-    behind_name = stat.rindex(b")") + 2
-    return stat[behind_name : behind_name + 1]
+        fd = _open(f"/proc/self/task/{thread}/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = _read(fd, 8192).decode("latin-1")
+        finally:
+            _close(fd)
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", thread  # it has ended
+    state = text.index("\nState:\t") + 8
+    return text[state], thread + text[text.index("\nvoluntary_ctxt_switches:") :]
+
+
+def _ready(threads: list[tuple[str, str]] | None) -> bool:
+    """Whether one of them runs, or would if it got a processor (or a page, or a block of a file)."""
+    return any(state in "RD" for state, _ in threads or ())
 
 
 class WaitEntry:
@@ -166,12 +174,14 @@ class Sleeper:
         "queued",
         "real_fds",
         "signalled",
+        "thread",
         "timer",
         "woken",
     )
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
+        self.thread = str(threading.get_native_id())
         self.woken = False
         self.parked = self.poked = False
         self.queued = False
@@ -355,17 +365,36 @@ class Sleeper:
     def _nothing_happens(self) -> bool:
         """Wait for a thread that is awake somewhere. True when it is blocked there: time has to go on without it."""
         kernel = self.kernel
+        if kernel.lookout is not None:  # one is enough
+            self._sleep(VIRTUAL_GRACE_MS)
+            return False
+        kernel.lookout = self
+        try:
+            return self._look_out()
+        finally:
+            kernel.lookout = None
+
+    def _look_out(self) -> bool:
+        softnet = self.kernel.softnet
+        processed = softnet.processed
         for _ in range(_STARVED_ROUNDS):
-            seen = kernel.softnet.processed
-            used = _process_time_ns()
-            undisturbed = self._sleep(VIRTUAL_GRACE_MS)
-            starved = _another_thread_is_ready()
-            moved = kernel.softnet.processed != seen or _process_time_ns() - used >= _GRACE_CPU_NS
-            if moved or not undisturbed:
+            used = _processor_time_of_others()
+            others = self._look_round()
+            for _ in range(VIRTUAL_GRACE_MS):
+                before = others
+                if not self._sleep(1):
+                    return False
+                others = self._look_round()
+                if others is not None and others == before and not _ready(others):
+                    return softnet.processed == processed
+            if softnet.processed != processed or _processor_time_of_others() - used >= _GRACE_CPU_NS:
                 return False
-            if not starved:
+            if not _ready(others):
                 return True
         return True
+
+    def _look_round(self) -> list[tuple[str, str]] | None:
+        return _other_threads({sleeper.thread for sleeper in self.kernel.parked})
 
     def retire(self) -> None:
         """The thread that owned this sleeper is gone."""

@@ -80,22 +80,63 @@ def test_nobody_counts_as_asleep_before_its_timer_is_armed() -> None:
     assert asleep == [False]
 
 
-def test_time_waits_for_a_thread_that_gets_no_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine a thread may use no processor for a while, and still be about to do something."""
-    answers = [True, True, False]
-    monkeypatch.setattr(wait, "_another_thread_is_ready", lambda: answers.pop(0))
-    monkeypatch.setattr(wait, "_process_time_ns", lambda: 0)
-    monkeypatch.setattr(wait, "VIRTUAL_GRACE_MS", 1)
-    assert wait.Sleeper(boot())._nothing_happens()
-    assert not answers
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, str]] | None]:
+    """What the operating system says of the other threads, the last first; no processor is used meanwhile."""
+    answers: list[list[tuple[str, str]] | None] = []
+    monkeypatch.setattr(wait, "_other_threads", lambda known: answers.pop())
+    monkeypatch.setattr(wait, "_processor_time_of_others", lambda: 0)
+    monkeypatch.setattr(wait, "VIRTUAL_GRACE_MS", 2)
+    return answers
 
 
-def test_a_late_ring_does_not_shorten_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "_another_thread_is_ready", lambda: False)
-    monkeypatch.setattr(wait, "_process_time_ns", lambda: 0)
-    sleeper = wait.Sleeper(boot())
+def parked() -> wait.Sleeper:
+    kernel = boot()
+    kernel.parked.append(wait.Sleeper(kernel))
+    return kernel.parked[0]
+
+
+RUNS, RAN, BLOCKED, AGAIN = [("R", "1")], [("S", "2")], [("S", "3")], [("S", "3")]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [BLOCKED, AGAIN],
+        [RUNS, BLOCKED, AGAIN],
+        [RUNS, RUNS, RUNS, RUNS, RUNS, RUNS, BLOCKED, AGAIN],  # on a busy machine, it gets no processor for long
+        [RUNS, RAN, BLOCKED],  # now and then, but using none to speak of
+        [None, None, None],
+        [[], []],
+    ],
+)
+def test_time_goes_on_without_a_thread_that_is_blocked(
+    others: list[list[tuple[str, str]] | None], said: list[list[tuple[str, str]] | None]
+) -> None:
+    others[:] = said[::-1]
+    assert parked()._nothing_happens()
+    assert not others
+
+
+def test_time_waits_while_packets_move(others: list[list[tuple[str, str]] | None]) -> None:
+    class Moving(wait.Sleeper):
+        __slots__ = ()
+
+        def _sleep(self, timeout_ms: int | None) -> bool:
+            self.kernel.softnet.processed += 1
+            return super()._sleep(timeout_ms)
+
+    others[:] = [AGAIN, BLOCKED]
+    kernel = boot()
+    kernel.parked.append(Moving(kernel))
+    assert not kernel.parked[0]._nothing_happens()
+
+
+def test_a_late_ring_does_not_shorten_the_patience(others: list[list[tuple[str, str]] | None]) -> None:
+    sleeper = parked()
     sleeper._sleep(0)
     os.eventfd_write(sleeper._fd, 1)
+    others[:] = [AGAIN, BLOCKED, RUNS]
     assert not sleeper._nothing_happens()
     assert sleeper._nothing_happens()
 
@@ -107,16 +148,14 @@ def test_threads_that_want_a_processor_are_seen() -> None:
         while not stop:
             pass
 
-    def block() -> None:
-        blocked.wait()
-
     def until(answer: bool) -> None:
         deadline = time.monotonic() + PATIENCE
-        while wait._another_thread_is_ready() is not answer:
+        while wait._ready(wait._other_threads(me)) is not answer:
             assert time.monotonic() < deadline
 
+    me = {str(threading.get_native_id())}
     blocked = threading.Event()
-    threads = [threading.Thread(target=work), threading.Thread(target=block)]
+    threads = [threading.Thread(target=work), threading.Thread(target=blocked.wait)]
     for thread in threads:
         thread.start()
     until(True)
@@ -125,6 +164,37 @@ def test_threads_that_want_a_processor_are_seen() -> None:
     until(False)
     blocked.set()
     threads[1].join()
+
+
+def test_threads_that_ran_in_between_are_seen() -> None:
+    turns = [threading.Semaphore(0), threading.Semaphore(0)]
+
+    def work() -> None:
+        for _ in range(2):
+            turns[0].acquire()
+            turns[1].release()
+
+    me = {str(threading.get_native_id())}
+    thread = threading.Thread(target=work)
+    thread.start()
+    turns[0].release()
+    turns[1].acquire()
+    before = wait._other_threads(me)
+    turns[0].release()
+    turns[1].acquire()
+    assert before != wait._other_threads(me)
+    thread.join()
+
+
+def test_sleepers_that_look_round_do_not_disturb_each_other() -> None:
+    """Several look now and then whether the rest is blocked; that they do so must not make it seem awake."""
+    kernel = boot()
+    kernel.sleeper()  # takes part, and is blocked in join() below
+    threads = [threading.Thread(target=kernel.sleep, args=(seconds * NSEC_PER_SEC,)) for seconds in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 # -- what a kernel leaves behind ---------------------------------------------------------------------------

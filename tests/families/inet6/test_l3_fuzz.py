@@ -90,7 +90,7 @@ def arrivals(draw: strategies.DrawFn) -> SkBuff:
     return skb
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(strategies.lists(arrivals(), min_size=1, max_size=12), strategies.booleans(), strategies.booleans())
 def test_nothing_raises_and_all_is_counted(found: list[SkBuff], router: bool, raw: bool) -> None:
     host = Ether6()
