@@ -278,7 +278,8 @@ def test_a_client_that_leaves_before_it_got_its_tickets(reset: bool) -> None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         server.do_handshake()
-        assert server.recv(100) == (b"" if reset else b"bye")
+        # After a reset, what came before it is there if the delayed ACK of the server's flight had left by then.
+        assert server.recv(100) in ((b"", b"bye") if reset else (b"bye",))
 
 
 def test_a_file_is_sent(tmp_path: Path) -> None:
