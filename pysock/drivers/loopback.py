@@ -65,6 +65,7 @@ class LoopbackOps(EthDeviceOps):
             if skb.ext is not None:
                 skb.ext.tstamp = 0  # when it was to leave is not when it arrives
             if not eth_type_trans(skb, dev):
+                self.stats.tx_dropped += 1
                 kfree_skb(skb, "PKT_TOO_SMALL")
                 return NETDEV_TX_OK
         skb.sk = skb.dst = None
