@@ -20,6 +20,7 @@ class IpDevConf:
     """
 
     forwarding: int = 0
+    mc_forwarding: int = 0
     accept_redirects: int = 1
     secure_redirects: int = 1
     shared_media: int = 1
@@ -99,13 +100,24 @@ class DevConfs:
         sysctl.show("net.ipv4.conf.all.accept_redirects", self.all.accept_redirects)
         self.inet.fib.flush()
 
+    def change_mc_forwarding(self, dev: NetDevice | None, change: int) -> None:
+        """One multicast interface more or less (1 or -1) on ``dev``; None: one routing daemon."""
+        conf = self.all if dev is None else self.of(dev)
+        conf.mc_forwarding += change
+        below = "net.ipv4.conf.all" if dev is None else self._below.get(dev)
+        if below is not None:
+            self.inet.net.sysctl.show(f"{below}.mc_forwarding", conf.mc_forwarding)
+        self.inet.fib.flush()
+
     def _register(self, below: str, conf: IpDevConf) -> None:
         sysctl = self.inet.net.sysctl
 
         def register() -> None:
             for name in _NAMES:
                 value = getattr(conf, name)
-                if name == "forwarding":
+                if name == "mc_forwarding":
+                    sysctl.register_int(f"{below}.{name}", value, writable=False)  # a routing daemon's business
+                elif name == "forwarding":
                     sysctl.register_bool(f"{below}.{name}", bool(value), on_change=self._forwarding_setter(conf))
                 else:
                     sysctl.register_int(f"{below}.{name}", value, on_change=self._setter(conf, name))

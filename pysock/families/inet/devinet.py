@@ -74,10 +74,11 @@ class InDevice:
     """What inet keeps on a device (struct in_device); ``dev.proto_priv["inet"]``.
 
     ``groups`` are the multicast groups that sockets joined on it; ``conf`` are its settings, ``all``
-    those of the whole namespace.
+    those of the whole namespace. ``unwanted`` counts multicasts to groups that nobody here is in: Linux drops them
+    without a counter.
     """
 
-    __slots__ = ("addresses", "all", "conf", "dev", "groups", "igmp")
+    __slots__ = ("addresses", "all", "conf", "dev", "groups", "igmp", "unwanted")
 
     def __init__(self, dev: NetDevice, confs: DevConfs) -> None:
         self.dev = dev
@@ -85,6 +86,7 @@ class InDevice:
         self.all: IpDevConf = confs.all
         self.addresses: list[InIfaddr] = []
         self.groups: dict[bytes, Group] = {}
+        self.unwanted = 0
         self.igmp: object = None  # an igmp.Igmp, once there is something to say
 
 
@@ -106,6 +108,12 @@ def is_member(dev: NetDevice, address: bytes, source: bytes | None = None) -> bo
     state = dev.proto_priv.get("inet")
     group = state.groups.get(address) if isinstance(state, InDevice) else None
     return group is not None and (source is None or group.wants(source))
+
+
+def routes_multicasts(dev: NetDevice, address: bytes) -> bool:
+    """Whether this host routes datagrams to the group ``address`` that come in on ``dev``, or leave by it."""
+    state = dev.proto_priv.get("inet")
+    return isinstance(state, InDevice) and state.conf.mc_forwarding > 0 and address[:3] != ALL_HOSTS[:3]
 
 
 def add_address(

@@ -6,7 +6,7 @@
 The way of a flow is looked up once: `Forwarder.ways` remembers it by addresses and incoming device until the routing
 table's generation changes. Only what arrived for our own link-layer address is forwarded.
 
-Options are ip_options_rcv's business. Not here: multicast routing.
+Options are ip_options_rcv's business, multicasts ipmr's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pysock.core.skbuff import (
     skb_release_data,
     skb_shift_headers,
 )
-from pysock.families.inet import icmp, ip_options_rcv, route
+from pysock.families.inet import icmp, ip_options_rcv, ip_ra, route
 from pysock.families.inet.devinet import in_device, onlink
 from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
 from pysock.families.inet.ip_output import finish_output
@@ -154,8 +154,9 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     if skb.ext is not None and skb.ext.pkt_type != PACKET_HOST:
         kfree_skb(skb, "NOT_SPECIFIED")
         return
-    ttl, protocol, check = _TTL_CHECK.unpack_from(head, off + 8)
-    if ttl <= 1:
+    if size > 20 and ip_ra.take(inet, skb, off, size):
+        return
+    if head[off + 8] <= 1:
         mibs.InHdrErrors += 1
         icmp.send(inet, skb, icmp.TIME_EXCEEDED, icmp.EXC_TTL, 0)
         kfree_skb(skb, "IP_INHDR")
@@ -182,37 +183,34 @@ def forward(inet: InetNet, skb: SkBuff, off: int, size: int) -> None:
     skb = skb_share_check(skb)
     if size > 20:
         skb = ip_options_rcv.forwarded(inet, skb, off, size, rt.saddr)
-        check = int.from_bytes(skb.head[off + 10 : off + 12], "big")
-    check += 0x100
-    tail = skb.data + length - skb.data_len
-    view = memoryview(skb.head)
-    new = (
-        view[off : off + 8],
-        _TTL_CHECK.pack(ttl - 1, protocol, (check & 0xFFFF) + (check >> 16)),
-        view[off + 12 : tail],
-    )
-    if skb.shinfo is not None:
-        skb_release_data(skb)
-    if skb.ip_summed == CHECKSUM_COMPLETE:
-        skb.ip_summed = CHECKSUM_NONE
     mibs.ForwDatagrams += 1
     hh = rt.hh
     if hh is None or cut:
-        skb.head = b"".join(new)
-        _move_headers(skb, off, 0, size)
+        decrease_ttl(skb, off, size)
         _finish(inet, rt, skb, mtu, cut, dev)
         return
-    offset = len(hh)
-    skb.head = b"".join((hh, *new))
-    _move_headers(skb, off, offset, size)
+    decrease_ttl(skb, off, size, hh)
     skb.data = skb.mac_header = 0
-    skb.len = length + offset
+    skb.len = length + len(hh)
     skb.dev = rt.dev
     rt.xmit(skb)
 
 
-def _move_headers(skb: SkBuff, off: int, to: int, size: int) -> None:
-    """The IP header that was at ``off`` of the old head is at ``to`` of the new one."""
+def decrease_ttl(skb: SkBuff, off: int, size: int, hh: bytes = b"") -> None:
+    """Give ``skb`` a head of its own, in which the IP header of ``size`` bytes that was at ``off`` has a TTL less and
+    stands behind ``hh`` (ip_decrease_ttl); ``skb.data`` is at the IP header then.
+    """
+    ttl, protocol, check = _TTL_CHECK.unpack_from(skb.head, off + 8)
+    check += 0x100
+    tail = skb.data + skb.len - skb.data_len
+    view = memoryview(skb.head)
+    new = _TTL_CHECK.pack(ttl - 1, protocol, (check & 0xFFFF) + (check >> 16))
+    if skb.shinfo is not None:
+        skb_release_data(skb)
+    if skb.ip_summed == CHECKSUM_COMPLETE:
+        skb.ip_summed = CHECKSUM_NONE
+    skb.head = b"".join((hh, view[off : off + 8], new, view[off + 12 : tail]))
+    to = len(hh)
     if skb.ext is not None:
         skb_shift_headers(skb, to - off)
         skb.ext.priority = 0
@@ -225,17 +223,18 @@ def _finish(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool, dev: Ne
     """Netfilter hooks to be asked, a neighbour that is not known to be there, or a datagram that must be cut."""
     skb.dev = rt.dev
     if inet.nf is None or rt.inner is None:
-        _finish_accepted(inet, rt, skb, mtu, cut)
+        finish_accepted(inet, rt, skb, mtu, cut)
         return
 
     def accepted(skb: SkBuff) -> int:
-        _finish_accepted(inet, rt, skb, mtu, cut)
+        finish_accepted(inet, rt, skb, mtu, cut)
         return 0
 
     inet.nf.run(NFPROTO_IPV4, NF_INET_FORWARD, skb, dev, rt.dev, accepted)
 
 
-def _finish_accepted(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool) -> None:
+def finish_accepted(inet: InetNet, rt: Rtable, skb: SkBuff, mtu: int, cut: bool) -> None:
+    """Send what may be sent, cut if it is longer than ``mtu``, a super-segment into its segments first."""
     if not (cut and skb.gso_size):
         finish_output(inet, rt, skb, mtu)
         return

@@ -16,7 +16,7 @@ from pysock.core.netfilter import NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, NFPROTO
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import icmp, ip_forward, ip_options_rcv
-from pysock.families.inet.devinet import in_device
+from pysock.families.inet.devinet import in_device, is_member, routes_multicasts
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet.ip_reasm import reasm_of
 from pysock.families.inet.route import Rtable, flow_in, input_type
@@ -24,7 +24,7 @@ from pysock.families.inet.udp import table_of
 from pysock.families.inet.udp_input import make_early
 from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.if_packet import PACKET_OTHERHOST
-from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.uapi.in_ import IPPROTO_IGMP, IPPROTO_TCP, IPPROTO_UDP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -200,12 +200,12 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
             skb, kind = ip_options_rcv.receive(inet, skb, off, header_len, kind)
             if not kind:
                 return
-    if kind in (RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST):
+    if kind in (RTN_LOCAL, RTN_BROADCAST):
         if kind == RTN_BROADCAST:
             inet.mibs.ipext.InBcastPkts += 1
-        elif kind == RTN_MULTICAST:
-            inet.mibs.ipext.InMcastPkts += 1
         _local_deliver(inet, skb, off, header_len, kind)
+    elif kind == RTN_MULTICAST:
+        _multicast_input(inet, skb, off, header_len)
     elif not kind or not in_device(dev).conf.forwarding:
         mibs.InAddrErrors += 1
         kfree_skb(skb, "IP_INADDRERRORS")
@@ -213,6 +213,23 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
         ip_forward.forward(inet, skb, off, header_len)
     else:
         ip_forward.unreachable(inet, skb, kind)
+
+
+def _multicast_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
+    """A datagram for a group: is one of ours in it, and do we route it (ip_route_input_mc)?"""
+    dev = dev_in(skb)
+    head = skb.head
+    group = bytes(head[off + 16 : off + 20])
+    source = None if head[off + 9] == IPPROTO_IGMP else bytes(head[off + 12 : off + 16])
+    ours = is_member(dev, group, source)
+    mroute = inet.mroute if routes_multicasts(dev, group) else None
+    if not ours and mroute is None:
+        in_device(dev).unwanted += 1
+        kfree_skb(skb, "NOT_SPECIFIED")
+        return
+    inet.mibs.ipext.InMcastPkts += 1
+    if mroute is None or mroute.input(skb, off, header_len, ours):
+        _local_deliver(inet, skb, off, header_len, RTN_MULTICAST)
 
 
 def _local_deliver(inet: InetNet, skb: SkBuff, off: int, header_len: int, kind: int) -> None:

@@ -25,7 +25,7 @@ from pysock.core.sock_ext import NO_PACING_LIMIT
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
 from pysock.families.inet import route
 from pysock.families.inet.addr import is_multicast
-from pysock.families.inet.devinet import is_member
+from pysock.families.inet.devinet import is_member, routes_multicasts
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
 from pysock.families.inet.ip_fragment import df_of, fragment, socket_mtu
 from pysock.families.inet.route import Rtable
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 #: version+IHL and TOS | total length | identification | flags, TTL, protocol | checksum | addresses
 _pack = Struct("!2sHH4sH8s").pack
 HEADER_LEN = 20
+#: ``skb.cb`` of a multicast that this host has forwarded (IPSKB_FORWARDED).
+FORWARDED = "IPSKB_FORWARDED"
 
 
 @lru_cache(maxsize=4096)
@@ -263,14 +265,17 @@ def _result(mibs: IpMib, result: int) -> int:
 
 
 def loop_back(rt: Rtable, skb: SkBuff, offset: int, loop: bool) -> bool:
-    """Give our own host its copy of a finished broadcast, or of a multicast it is a member of (ip_mc_output).
+    """Give our own host its copy of a finished broadcast, or of a multicast that it is a member of or routes
+    (ip_mc_output).
 
     ``offset`` is the length of the link-layer header. A loopback device needs no help. False when the datagram must not
     leave the host: a multicast with a TTL of zero (RFC 1112 6.1).
     """
     if rt.loopback:
         return True
-    if rt.type == RTN_MULTICAST and not (loop and is_member(rt.dev, rt.daddr)):
+    if rt.type == RTN_MULTICAST and not (
+        loop and (is_member(rt.dev, rt.daddr) or (routes_multicasts(rt.dev, rt.daddr) and skb.cb is not FORWARDED))
+    ):
         return skb.head[offset + 8] != 0
     copy = skb_clone(skb)
     copy.mac_header = 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pysock.core.netfilter import Netfilter
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.ip_forward import Forwarder
+    from pysock.families.inet.ipmr import Ipmr
     from pysock.families.inet.protosw import ProtocolSwitch
 
 
@@ -37,7 +38,7 @@ class InetNet:
     ``errors`` to the one that hears of ICMP errors about them. ``raw_deliver`` gives copies to raw sockets, None
     while there are none. ``early_demux`` finds the socket of an incoming segment before routing (tcp_early_demux):
     the 12 bytes of addresses and ports as on the wire -> its Sock. ``arp`` are the neighbours. ``nf`` are the netfilter
-    hooks, None while IPv4 has none.
+    hooks, None while IPv4 has none; ``mroute`` the multicast routes, None while nobody asked for any.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class InetNet:
         "kernel",
         "local_port_range",
         "mibs",
+        "mroute",
         "net",
         "nf",
         "nonlocal_bind",
@@ -75,6 +77,7 @@ class InetNet:
         self.early_demux: dict[bytes, Any] = {}
         self.raw_deliver: Callable[[SkBuff, int], bool] | None = None
         self.nf: Netfilter | None = None
+        self.mroute: Ipmr | None = None
         self.ids = net.kernel.random("ip.id")
         self.default_ttl = 64
         self.forwarding = False

@@ -10,19 +10,20 @@ One of IPPROTO_RAW only sends, and always with its own header.
 from __future__ import annotations
 
 import errno
+from functools import partial
 
 from pysock.core.errors import err
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import SkBuff
 from pysock.core.sock import SEND_SHUTDOWN, MsgHdr
-from pysock.families.inet import igmp_sock, ip_cmsg, ip_error
+from pysock.families.inet import igmp_sock, ip_cmsg, ip_error, ip_ra
 from pysock.families.inet.addr import ANY, host_text, is_multicast
 from pysock.families.inet.datagram import DatagramProto, DatagramSock, queue_rcv, wait_for_room
-from pysock.families.inet.devinet import is_member
 from pysock.families.inet.icmp_rate import icmp_of
 from pysock.families.inet.nexthop import icmp_says
 from pysock.families.inet.raw_output import route_datagram, send_hdrincl, send_payload
 from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_RAW
+from pysock.uapi.mroute import SIOCGETSGCNT, SIOCGETVIFCNT
 from pysock.uapi.socket import MSG_OOB, SOL_RAW
 from pysock.uapi.tcp import TCP_ESTABLISHED
 
@@ -97,8 +98,6 @@ class RawTable:
         saddr, daddr = bytes(head[at + 12 : at + 16]), bytes(head[at + 16 : at + 20])
         dev = skb.dev
         ifindex = dev.ifindex if dev is not None else 0
-        if dev is not None and is_multicast(daddr) and not is_member(dev, daddr, saddr):
-            return False
         delivered = False
         for sk in owners:
             if sk.wants(saddr, daddr, ifindex):
@@ -154,6 +153,18 @@ class RawProto(DatagramProto):
 
     def unhash(self, sk: RawSock) -> None:
         sk.table.unhash(sk)
+
+    def close(self, sk: RawSock, deadline: int) -> None:
+        ip_ra.closed(sk)
+        DatagramProto.close(self, sk, deadline)
+
+    def ioctl(self, sk: RawSock, cmd: int, arg: bytes | int) -> bytes | int:
+        """Counters of multicast routing, and what all datagram sockets have."""
+        if cmd in (SIOCGETVIFCNT, SIOCGETSGCNT):
+            from pysock.families.inet.ipmr_sock import mroute_ioctl
+
+            return mroute_ioctl(sk.inet, cmd, arg)
+        return DatagramProto.ioctl(self, sk, cmd, arg)
 
     def get_port(self, sk: RawSock, port: int) -> None:
         """bind() has set the address; there are no ports (raw_bind)."""
@@ -214,5 +225,13 @@ RAW_PROT = RawProto()
 
 
 def setup(inet: InetNet) -> None:
-    """Give a namespace its raw table."""
+    """Give a namespace its raw table, and what shows the multicast routes that some of these sockets make."""
     inet.state["raw"] = RawTable(inet)
+    for name in ("ip_mr_vif", "ip_mr_cache"):
+        inet.net.proc[f"net/{name}"] = partial(_proc_mroute, inet, name)
+
+
+def _proc_mroute(inet: InetNet, name: str) -> str:
+    from pysock.families.inet.ipmr_sock import PROC
+
+    return PROC[name](inet)

@@ -10,7 +10,7 @@ import errno
 
 from pysock.core.capability import CAP_NET_ADMIN, CAP_NET_RAW
 from pysock.core.errors import err
-from pysock.families.inet import igmp_sock, ip_error, ip_options, route
+from pysock.families.inet import igmp_sock, ip_error, ip_options, ip_ra, route
 from pysock.families.inet.addr import ANY
 from pysock.families.inet.datagram import DatagramSock
 from pysock.families.inet.inet_sock import (
@@ -39,11 +39,13 @@ from pysock.uapi.in_ import (
     IP_RECVORIGDSTADDR,
     IP_RECVTOS,
     IP_RECVTTL,
+    IP_ROUTER_ALERT,
     IP_TOS,
     IP_TRANSPARENT,
     IP_TTL,
     IPPROTO_IP,
 )
+from pysock.uapi.mroute import MRT_BASE, MRT_MAX
 from pysock.uapi.socket import SOCK_RAW, SOCK_STREAM
 from pysock.uapi.tcp import TCP_LISTEN
 from pysock.wire.ipv4 import MAX_LENGTH
@@ -75,7 +77,11 @@ def setsockopt(sk: InetSock, level: int, optname: int, value: bytes) -> None:
     if level != IPPROTO_IP:
         sk.prot.setsockopt(sk, level, optname, value)
         return
-    if optname in _CMSG_OPTIONS:
+    if MRT_BASE <= optname <= MRT_MAX:
+        from pysock.families.inet import ipmr_sock
+
+        ipmr_sock.setsockopt(sk, optname, value)
+    elif optname in _CMSG_OPTIONS:
         bit = _CMSG_OPTIONS[optname]
         sk.cmsg_flags = sk.cmsg_flags | bit if number(value) else sk.cmsg_flags & ~bit
     elif optname in _SWITCHES:
@@ -94,6 +100,10 @@ def getsockopt(sk: InetSock, level: int, optname: int, optlen: int) -> bytes:
     """
     if level != IPPROTO_IP:
         return sk.prot.getsockopt(sk, level, optname, optlen)
+    if MRT_BASE <= optname <= MRT_MAX:
+        from pysock.families.inet import ipmr_sock
+
+        return ipmr_sock.getsockopt(sk, optname)[:optlen]
     if optname in _CMSG_OPTIONS:
         value = int(bool(sk.cmsg_flags & _CMSG_OPTIONS[optname]))
     elif optname in _SWITCHES:
@@ -241,6 +251,10 @@ def _set_options(sk: InetSock, value: bytes) -> None:
     sk.ip_options = ip_options.parse(value, sk.creds.capable(CAP_NET_RAW))
 
 
+def _set_router_alert(sk: InetSock, value: bytes) -> None:
+    ip_ra.control(sk, bool(value and number(value)))
+
+
 def route_of(sk: InetSock) -> route.Rtable:
     """The route of a connected socket; ENOTCONN for others."""
     if sk.daddr == ANY or sk.state == TCP_LISTEN:
@@ -264,6 +278,7 @@ _SETTERS: Final[dict[int, Callable[[InetSock, bytes], None]]] = {
     IP_MULTICAST_TTL: _set_multicast_ttl,
     IP_MULTICAST_IF: _set_multicast_if,
     IP_OPTIONS: _set_options,
+    IP_ROUTER_ALERT: _set_router_alert,
     **igmp_sock.OPTIONS,
 }
 
@@ -279,4 +294,5 @@ _GETTERS: Final[dict[int, Callable[[InetSock], int]]] = {
     IP_MULTICAST_TTL: lambda sk: sk.mc_ttl,
     IP_MTU: lambda sk: min(route_of(sk).mtu, MAX_LENGTH),
     IP_PROTOCOL: lambda sk: sk.protocol,
+    IP_ROUTER_ALERT: lambda sk: int(ip_ra.asked_for(sk)),
 }
