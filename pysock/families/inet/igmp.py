@@ -47,7 +47,8 @@ _TOS: Final = 0xC0
 _HEADER: Final = 24  # of IP, with the router alert
 _TENTH: Final = 100 * NSEC_PER_MSEC
 _V1_DELAY: Final = 100  # tenths of a second
-_QUERY_INTERVAL: Final = 125 * 10 * _TENTH
+_QUERY_INTERVAL: Final = 1250  # tenths of a second
+_RESPONSE_INTERVAL: Final = 100
 
 
 class Member:
@@ -123,10 +124,13 @@ class Group:
 class Igmp:
     """What a device has to say. ``changing``: groups whose change is to be reported, also those that nobody is in any
     more; ``due``: group -> when its report falls due, ANY for all in one; ``v1_until`` and ``v2_until`` are when a
-    later version may be spoken again.
+    later version may be spoken again. ``query_interval`` (tenths of a second) and ``robustness`` are the querier's.
     """
 
-    __slots__ = ("change_timer", "changing", "due", "response_timer", "robustness", "state", "v1_until", "v2_until")
+    __slots__ = (
+        "change_timer", "changing", "due", "query_interval", "response_timer", "robustness", "state", "v1_until",
+        "v2_until",
+    )  # fmt: skip
 
     def __init__(self, inet: InetNet, state: InDevice) -> None:
         self.state = state
@@ -134,6 +138,7 @@ class Igmp:
         self.due: dict[bytes, int] = {}
         self.v1_until = self.v2_until = 0
         self.robustness = limits_of(inet).qrv
+        self.query_interval = _QUERY_INTERVAL
         self.change_timer = Timer(partial(_report_changes, inet, self))
         self.response_timer = Timer(partial(_respond, inet, self))
 
@@ -385,21 +390,23 @@ def _query(inet: InetNet, state: Igmp, query: wire.IgmpMessage) -> None:
     now = inet.kernel.now
     address, delay, sources = query.group, query.max_resp, frozenset[bytes]()
     if not query.body:
-        life = state.robustness * _QUERY_INTERVAL + (delay or _V1_DELAY) * _TENTH
+        response = min(_RESPONSE_INTERVAL, state.query_interval - 10)  # RFC 3376 8.3: less than the other
+        until = now + (state.robustness * state.query_interval + response) * _TENTH  # 8.12
         if delay:
-            state.v2_until = now + life
+            state.v2_until = until
         else:
             delay, address = _V1_DELAY, ANY
-            state.v1_until = now + life
+            state.v1_until = until
         state.changing.clear()
     elif state.version(now) == 1:
         delay, address = _V1_DELAY, ANY
     else:
         delay = _code(delay)
-        flags, _, count = wire.QUERY3.unpack_from(query.body)
+        flags, interval, count = wire.QUERY3.unpack_from(query.body)
         sources = frozenset(wire.parse_sources(query))
         if state.version(now) == 3:
             state.robustness = flags & 7 or limits_of(inet).qrv
+            state.query_interval = _code(interval) * 10 or _QUERY_INTERVAL
             if address == ANY:
                 if not count:
                     _schedule(inet, state, ANY, delay)

@@ -25,6 +25,7 @@ from pysock.uapi.in_ import (
     IP_FREEBIND,
     IP_HDRINCL,
     IP_MINTTL,
+    IP_MSFILTER,
     IP_MTU,
     IP_MTU_DISCOVER,
     IP_MULTICAST_ALL,
@@ -44,6 +45,7 @@ from pysock.uapi.in_ import (
     IP_TRANSPARENT,
     IP_TTL,
     IPPROTO_IP,
+    MCAST_MSFILTER,
 )
 from pysock.uapi.mroute import MRT_BASE, MRT_MAX
 from pysock.uapi.socket import SOCK_RAW, SOCK_STREAM
@@ -111,6 +113,8 @@ def getsockopt(sk: InetSock, level: int, optname: int, optlen: int) -> bytes:
     elif optname == IP_MULTICAST_IF:
         address = sk.mc_addr if isinstance(sk, DatagramSock) else ANY
         return address[:optlen]
+    elif optname in (IP_MSFILTER, MCAST_MSFILTER):
+        raise err(errno.EINVAL)  # the buffer must say which group, and CPython's getsockopt() cannot fill it in
     elif optname == IP_OPTIONS:
         return sk.ip_options[:optlen]
     else:

@@ -385,3 +385,25 @@ def test_a_raw_socket_hears_groups_that_the_device_is_in(link: Link) -> None:
     link.option(IP_ADD_MEMBERSHIP, G, ME)
     link.peer.sendto(talker, b"all ears", ("239.1.2.3", 0))
     assert link.host.recvfrom(raw)[0][20:] == b"all ears"
+
+
+def test_an_old_version_is_spoken_as_long_as_its_querier_may_live(link: Link) -> None:
+    """RFC 3376 8.12: robustness times the interval that the last version 3 query named, and ten seconds."""
+    link.option(IP_ADD_MEMBERSHIP, G, ME)
+    link.said(4)
+    for interval, seconds in ((0, 260), (20, 50), (0x8A, 2 * 208 + 10)):
+        v3_query = igmp.QUERY3.pack(2, interval, 0)
+        link.query(body=v3_query, code=1)
+        link.said(3)
+        link.query(code=1)
+        link.said(seconds - 2)
+        link.query(body=v3_query, code=1)
+        assert link.said(1) == [("239.1.2.3", igmp.V2_REPORT, G)]
+        link.said(2)
+        link.query(body=v3_query, code=1)
+        assert link.said(1) == [(IS_EX,)]
+
+
+def test_a_filter_cannot_be_read_without_saying_which(link: Link) -> None:
+    for name in (IP_MSFILTER, MCAST_MSFILTER):
+        fails(errno.EINVAL, link.host.getopt, link.fd, IPPROTO_IP, name, 200)
