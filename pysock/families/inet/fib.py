@@ -52,9 +52,13 @@ RTPROT_BOOT = 3
 # Keys of `FibEntry.metrics`
 RTAX_LOCK = 1  # a bit for each of the others that must stay as it is
 RTAX_MTU = 2
+RTAX_WINDOW = 3
+RTAX_RTT = 4
 RTAX_ADVMSS = 8
 RTAX_HOPLIMIT = 10
 RTAX_INITCWND = 11
+RTAX_RTO_MIN = 13
+RTAX_INITRWND = 14
 
 _CACHE_LIMIT = 8192
 #: Routes without metrics share this: nobody writes to it.

@@ -17,6 +17,8 @@ from pysock.families.inet.fib import (
     RT_SCOPE_UNIVERSE,
     RT_TABLE_MAIN,
     RTAX_ADVMSS,
+    RTAX_RTT,
+    RTAX_WINDOW,
     RTN_BLACKHOLE,
     RTN_LOCAL,
     RTN_PROHIBIT,
@@ -44,13 +46,15 @@ if TYPE_CHECKING:
 _WITHOUT_DEVICE: Final = (RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW)
 
 #: struct rtentry: rt_dst, rt_gateway, rt_genmask (each a sockaddr_in: family, port, address), rt_flags, rt_metric, the
-#: pointer rt_dev, rt_mtu
-_RTENTRY: Final = Struct("=8xH2x4s8xH2x4s8xH2x4s8xH6x16xh6xQQ")
+#: pointer rt_dev, rt_mtu, rt_window, rt_irtt
+_RTENTRY: Final = Struct("=8xH2x4s8xH2x4s8xH2x4s8xH6x16xh6xQQQH")
 RTENTRY_SIZE: Final = 120
 RTF_UP: Final = 0x0001
 RTF_GATEWAY: Final = 0x0002
 RTF_HOST: Final = 0x0004
 RTF_MTU: Final = 0x0040
+RTF_WINDOW: Final = 0x0080
+RTF_IRTT: Final = 0x0100
 RTF_REJECT: Final = 0x0200
 
 
@@ -195,7 +199,7 @@ def route_ioctl(inet: InetNet, creds: Credentials, cmd: int, arg: bytes | int) -
         raise err(errno.EPERM)
     if isinstance(arg, int) or len(arg) < RTENTRY_SIZE:
         raise err(errno.EFAULT)
-    family, dst, gw_family, gateway, _, mask, flags, metric, dev, mtu = _RTENTRY.unpack_from(arg)
+    family, dst, gw_family, gateway, _, mask, flags, metric, dev, mtu, window, irtt = _RTENTRY.unpack_from(arg)
     if family != AF_INET or (flags & RTF_GATEWAY and gw_family != AF_INET):
         raise err(errno.EAFNOSUPPORT)
     if dev:
@@ -208,6 +212,12 @@ def route_ioctl(inet: InetNet, creds: Credentials, cmd: int, arg: bytes | int) -
     elif flags & RTF_REJECT:
         add_route(inet, dst, plen, metric=priority, type=RTN_UNREACHABLE, flags=NLM_F_CREATE)
     else:
-        metrics = {RTAX_ADVMSS: mtu - 40} if flags & RTF_MTU else None
+        metrics = {}
+        if flags & RTF_MTU:
+            metrics[RTAX_ADVMSS] = mtu - 40
+        if flags & RTF_WINDOW:
+            metrics[RTAX_WINDOW] = window
+        if flags & RTF_IRTT:
+            metrics[RTAX_RTT] = irtt << 3
         add_route(inet, dst, plen, gateway=via, metric=priority, metrics=metrics, flags=NLM_F_CREATE)
     return bytes(arg)

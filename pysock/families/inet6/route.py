@@ -62,6 +62,7 @@ class Rt6(Rtable):
         self.gateway = gateway
         self.generation = generation
         self.mtu = mtu
+        self.metrics = None
         self.loopback = bool(dev.flags & IFF_LOOPBACK)
         self.hh = _hard_header(dev, gateway or daddr)
         self.neigh: Neighbour | None = None

@@ -12,7 +12,7 @@ from pysock.core.netdev_features import NETIF_F_TSO
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.core.sock import SOCK_KEEPOPEN, Address
 from pysock.core.sockopt_set import SOCK_SNDBUF_LOCKED
-from pysock.families.inet.tcp import ports
+from pysock.families.inet.tcp import metrics, ports
 from pysock.families.inet.tcp.ack import new_ack
 from pysock.families.inet.tcp.af import addresses, longest_payload
 from pysock.families.inet.tcp.end import done, reset
@@ -57,7 +57,7 @@ def connect(sk: TcpSock, addr: Address) -> None:
     sk.retrans_stamp = now
     sk.snd_una = isn
     sk.snd_nxt = isn + 1
-    sk.rcv_wscale = max(choose_wscale(tcp, sk.rcvbuf), 0)
+    sk.rcv_wscale = max(choose_wscale(tcp, sk.rcvbuf, sk.window_clamp), 0)
     inet.mibs.tcp.ActiveOpens += 1
     queue_segment(sk, isn, isn + 1, SEG_SYN)
     sk.last_sent = now
@@ -70,6 +70,8 @@ def connect(sk: TcpSock, addr: Address) -> None:
 def setup_route(sk: TcpSock, rt: Rtable) -> None:
     """Compute what route and addresses decide: the constant parts of the headers."""
     sk.af.use_route(sk, rt)
+    if rt.metrics:
+        metrics.use_route(sk, rt.metrics)
     key = sk.ehash_key
     daddr, saddr = addresses(key)
     sk.pseudo = pseudo_sum(saddr, daddr, 20)
@@ -82,8 +84,8 @@ def offered_wscale(sk: TcpSock) -> int:
 
 
 def advertised_mss(sk: TcpSock) -> int:
-    """The MSS to offer: what the route's device takes, within what IP can say (tcp_advertise_mss)."""
-    mss = longest_payload(sk.af, sk.dst)
+    """The MSS to offer: what the route says or its device takes, within what IP can say (tcp_advertise_mss)."""
+    mss = metrics.offered_mss(sk.af, sk.dst)
     return min(mss, sk.user_mss) if sk.user_mss else mss
 
 
@@ -92,8 +94,9 @@ def send_syn(sk: TcpSock) -> int:
     tcp = sk.tcp
     now = sk.kernel.now
     ts_val = timestamp_now(now, sk.ts_offset) if tcp.timestamps else None
-    options = syn_options(advertised_mss(sk), offered_wscale(sk), ts_val, 0, tcp.sack)
-    window = min(sk.win_space, 0xFFFF)  # never scaled in a SYN
+    mss = advertised_mss(sk)
+    options = syn_options(mss, offered_wscale(sk), ts_val, 0, tcp.sack)
+    window = metrics.syn_window(sk.win_space, sk.dst, mss)
     skb = syn_segment(sk.ports, sk.snd_una, 0, SYN, window, sk.pseudo, options)
     return _send(sk, skb)
 
@@ -102,8 +105,9 @@ def send_synack(sk: TcpSock) -> int:
     """Send (again) the SYN-ACK of a simultaneous open."""
     ts_val = timestamp_now(sk.kernel.now, sk.ts_offset) if sk.ts_ok else None
     wscale = sk.rcv_wscale if sk.rcv_wscale else -1
-    options = syn_options(advertised_mss(sk), wscale, ts_val, sk.ts_recent, sk.sack_ok)
-    window = min(sk.win_space, 0xFFFF)
+    mss = advertised_mss(sk)
+    options = syn_options(mss, wscale, ts_val, sk.ts_recent, sk.sack_ok)
+    window = metrics.syn_window(sk.win_space, sk.dst, mss)
     sk.rcv_adv = max(sk.rcv_adv, sk.rcv_nxt + window)
     skb = syn_segment(sk.ports, sk.snd_una, sk.rcv_nxt, SYN | ACK, window, sk.pseudo, options)
     return _send(sk, skb)
@@ -140,7 +144,9 @@ def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) 
 def set_mss(sk: TcpSock, peer_mss: int) -> None:
     """The payload of a full segment: the peer's MSS and the route's MTU, less the timestamps (tcp_sync_mss)."""
     rt = sk.dst
-    mss = min(advertised_mss(sk), max(peer_mss, NETIF_TSO_MSS_FLOOR))
+    mss = min(longest_payload(sk.af, rt), max(peer_mss, NETIF_TSO_MSS_FLOOR))
+    if sk.user_mss:
+        mss = min(mss, sk.user_mss)
     if sk.ts_ok:
         mss -= 12
     sk.mss = mss
@@ -167,6 +173,8 @@ def established(sk: TcpSock) -> None:
     sk.last_rcv = sk.kernel.now
     if not sk.srtt:
         sk.rto = RTO_FALLBACK  # the handshake gave no sample: RFC 6298 5.7
+    if sk.dst is not None and sk.dst.metrics:
+        metrics.established(sk, sk.dst.metrics)
     sk.copied_off = 0
     sk.rcvq_seq = sk.rcv_start = sk.rcv_nxt
     sk.snd_start = sk.snd_una

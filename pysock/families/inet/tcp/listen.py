@@ -14,8 +14,8 @@ from operator import attrgetter
 from pysock.core.clock import NEVER
 from pysock.core.skbuff import SkBuff, kfree_skb
 from pysock.families.inet import reuseport
-from pysock.families.inet.tcp import connect, filtered, rtt
-from pysock.families.inet.tcp.af import addresses, af_of, longest_payload
+from pysock.families.inet.tcp import connect, filtered, metrics, rtt
+from pysock.families.inet.tcp.af import addresses, af_of
 from pysock.families.inet.tcp.end import abort_child
 from pysock.families.inet.tcp.options import (
     M32,
@@ -95,7 +95,8 @@ class RequestSock:
         self.isn = tcp.isn.getrandbits(32)
         self.ts_offset = tcp.isn.getrandbits(32)
         self.window = info.raw_window
-        self.wscale = choose_wscale(tcp, listener.rcvbuf) if self.options.wscale is not None else -1
+        clamp = listener.window_clamp
+        self.wscale = choose_wscale(tcp, listener.rcvbuf, clamp) if self.options.wscale is not None else -1
         self.sent_at = tcp.kernel.now
         self.retries = 0
         self.rto = RTO_INITIAL
@@ -114,7 +115,7 @@ class RequestSock:
             return
         sk = self.listener
         tcp = sk.tcp
-        mss = longest_payload(self.af, rt)
+        mss = metrics.offered_mss(self.af, rt)
         if sk.user_mss:
             mss = min(mss, sk.user_mss)
         stamps = self.options.timestamps
@@ -127,7 +128,7 @@ class RequestSock:
             self.isn,
             self.rcv_isn + 1,
             SYN | ACK,
-            min(sk.win_space, 0xFFFF),
+            metrics.syn_window(sk.win_space, rt, mss),
             pseudo_sum(self.saddr, self.daddr, 20),
             options,
         )
@@ -369,7 +370,7 @@ def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock
     connect.setup_route(sk, rt)
     sk.snd_una = sk.snd_nxt = request.isn + 1
     sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = request.rcv_isn + 1
-    sk.rcv_adv += min(parent.win_space, 0xFFFF)
+    sk.rcv_adv += metrics.syn_window(parent.win_space, rt, connect.advertised_mss(sk))
     sk.state = TCP_SYN_RECV
     connect.negotiate(sk, request.options, tcp.timestamps, request.wscale)
     if sk.ts_ok and info.ts_val is not None:

@@ -67,11 +67,14 @@ def syn_segment(ports: bytes, seq: int, ack: int, flags: int, window: int, pseud
     return skb
 
 
-def choose_wscale(tcp: TcpNet, rcvbuf: int) -> int:
-    """The shift that lets the largest receive buffer be offered (tcp_select_initial_window); -1 when scaling is off."""
+def choose_wscale(tcp: TcpNet, rcvbuf: int, clamp: int = 0) -> int:
+    """The shift that lets the largest receive buffer be offered, or ``clamp`` bytes if that is not 0
+    (tcp_select_initial_window); -1 when scaling is off.
+    """
     if not tcp.window_scaling:
         return -1
-    return _shift_for(max(rcvbuf, tcp.rmem[2]))
+    space = max(rcvbuf, tcp.rmem[2])
+    return _shift_for(min(space, clamp) if clamp else space)
 
 
 @lru_cache(maxsize=64)
