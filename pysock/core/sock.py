@@ -241,6 +241,9 @@ class Proto:
     def getsockopt(self, sk: Any, level: int, optname: int, optlen: int) -> bytes:
         raise err(errno.ENOPROTOOPT)
 
+    def headers_changed(self, sk: Any) -> None:
+        """The headers below this protocol's have become longer or shorter; only connections care."""
+
     def sendmsg(self, sk: Any, data: bytes, flags: int, msg: MsgHdr | None = None) -> int:
         raise err(errno.EOPNOTSUPP)
 

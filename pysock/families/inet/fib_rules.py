@@ -88,15 +88,15 @@ def flow_of(sk: InetSock, daddr: bytes, saddr: bytes, dport: int = 0, tos: int =
 class FibRule:
     """One rule: what a flow must have, and what happens then.
 
-    ``src`` and ``dst`` are (prefix, length) or None; ``mark`` counts under ``mask``; ``uids`` is a range, both ends in,
-    or None; a device is named, and need not exist yet. ``table`` for FR_ACT_TO_TBL, ``target`` (a priority) for
-    FR_ACT_GOTO. ``suppress_prefixlen``: routes with a prefix no longer than that do not count (-1: all do).
-    ``invert``: everybody but those.
+    ``src`` and ``dst`` are (prefix, length) or None; ``mark`` counts under ``mask``; ``uids``, ``sports`` and
+    ``dports`` are ranges, both ends in, or None; ``protocol`` is IP's number, 0: any; a device is named, and need not
+    exist yet. ``table`` for FR_ACT_TO_TBL, ``target`` (a priority) for FR_ACT_GOTO. ``suppress_prefixlen``: routes with
+    a prefix no longer than that do not count (-1: all do). ``invert``: everybody but those.
     """
 
     __slots__ = (
-        "action", "dst", "iif", "invert", "mark", "mask", "oif", "priority", "refusal", "src", "suppress_prefixlen",
-        "table", "target", "tos", "uids",
+        "action", "dports", "dst", "iif", "invert", "mark", "mask", "oif", "priority", "protocol", "refusal", "sports",
+        "src", "suppress_prefixlen", "table", "target", "tos", "uids",
     )  # fmt: skip
 
     def __init__(
@@ -113,6 +113,9 @@ class FibRule:
         iif: str = "",
         oif: str = "",
         uids: tuple[int, int] | None = None,
+        protocol: int = 0,
+        sports: tuple[int, int] | None = None,
+        dports: tuple[int, int] | None = None,
         target: int = 0,
         suppress_prefixlen: int = -1,
         invert: bool = False,
@@ -128,6 +131,9 @@ class FibRule:
         self.iif = iif
         self.oif = oif
         self.uids = uids
+        self.protocol = protocol
+        self.sports = sports
+        self.dports = dports
         self.target = target
         self.suppress_prefixlen = suppress_prefixlen
         self.invert = invert
@@ -149,6 +155,9 @@ class FibRule:
             and (self.src is None or _inside(flow.saddr, self.src))
             and (self.dst is None or _inside(flow.daddr, self.dst))
             and (not self.tos or self.tos == flow.tos)
+            and (not self.protocol or self.protocol == flow.protocol)
+            and (self.sports is None or self.sports[0] <= flow.sport <= self.sports[1])
+            and (self.dports is None or self.dports[0] <= flow.dport <= self.dports[1])
         )
         return fits != self.invert
 
@@ -214,6 +223,11 @@ def add_rule(inet: InetNet, rule: FibRule) -> FibRule:
     if rule.action not in _ACTIONS:
         raise err(errno.EINVAL)
     if rule.uids is not None and not 0 <= rule.uids[0] <= rule.uids[1] < _NO_UID:
+        raise err(errno.EINVAL)
+    for ports in (rule.sports, rule.dports):
+        if ports is not None and not 0 < ports[0] <= ports[1] < 0xFFFF:
+            raise err(errno.EINVAL)
+    if not 0 <= rule.protocol <= 0xFF:
         raise err(errno.EINVAL)
     if not rule.priority and len(rules) > 1:
         rule.priority = max(rules[1].priority - 1, 0)

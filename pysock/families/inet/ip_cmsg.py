@@ -16,8 +16,16 @@ from pysock.core.sockopt_set import SOCK_RECV_EXTRAS
 from pysock.families.inet import tx_timestamp
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.fib import RTN_BROADCAST
-from pysock.families.inet.inet_sock import CMSG_ORIGDSTADDR, CMSG_PKTINFO, CMSG_TOS, CMSG_TTL
-from pysock.uapi.in_ import IP_ORIGDSTADDR, IP_PKTINFO, IP_RETOPTS, IP_TOS, IP_TTL
+from pysock.families.inet.inet_sock import (
+    CMSG_ORIGDSTADDR,
+    CMSG_PKTINFO,
+    CMSG_RECVOPTS,
+    CMSG_RETOPTS,
+    CMSG_TOS,
+    CMSG_TTL,
+)
+from pysock.families.inet.ip_options import echo
+from pysock.uapi.in_ import IP_ORIGDSTADDR, IP_PKTINFO, IP_RECVOPTS, IP_RETOPTS, IP_TOS, IP_TTL
 from pysock.uapi.sockaddr import SOCKADDR_IN
 from pysock.uapi.socket import AF_INET, SOL_IP, SOL_SOCKET
 
@@ -90,8 +98,8 @@ def _number(data: bytes) -> int:
 
 
 def receive(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
-    """Append what the socket asked for about ``skb``: SO_TIMESTAMP, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS,
-    IP_RECVORIGDSTADDR.
+    """Append what the socket asked for about ``skb``: SO_TIMESTAMP, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVOPTS,
+    IP_RETOPTS, IP_RECVORIGDSTADDR.
 
     ``ports`` says that the transport header starts with two ports.
     """
@@ -113,6 +121,13 @@ def receive_ip(sk: InetSock, skb: SkBuff, msg: MsgHdr, ports: bool) -> None:
         add(SOL_IP, IP_TTL, _INT.pack(header[8]))
     if wanted & CMSG_TOS:
         add(SOL_IP, IP_TOS, header[1:2])
+    size = (header[0] & 15) * 4
+    if size > 20 and wanted & (CMSG_RECVOPTS | CMSG_RETOPTS):
+        whole = skb_copy_bits(skb, skb.network_header - skb.data, size)
+        if wanted & CMSG_RECVOPTS:
+            add(SOL_IP, IP_RECVOPTS, whole[20:])
+        if wanted & CMSG_RETOPTS:
+            add(SOL_IP, IP_RETOPTS, echo(whole))
     if wanted & CMSG_ORIGDSTADDR and ports:
         port = skb_copy_bits(skb, skb.transport_header - skb.data + 2, 2)
         add(SOL_IP, IP_ORIGDSTADDR, SOCKADDR_IN.pack(AF_INET, port, header[16:20]))

@@ -23,7 +23,7 @@ from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff, consume_skb, finished_skb, skb_push_data
 from pysock.core.sock_ext import NO_PACING_LIMIT
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
-from pysock.families.inet import route
+from pysock.families.inet import ip_options, route
 from pysock.families.inet.addr import is_multicast
 from pysock.families.inet.devinet import is_member, routes_multicasts
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
@@ -69,7 +69,7 @@ def use_route(sk: InetSock, rt: Rtable) -> Rtable:
     """Send a connected socket's packets over ``rt`` from now on; by a detour, which it returns then, if they are not
     like everybody's.
     """
-    if rt.inner is None and needs_detour(sk, rt.dev):
+    if rt.inner is None and (sk.ip_options or needs_detour(sk, rt.dev)):
         rt = route.detour(rt)
     sk.dst = rt
     ttl = sk.ttl if sk.ttl >= 0 else rt.hoplimit or sk.inet.default_ttl
@@ -119,6 +119,8 @@ def xmit_segment(
     if hh is None or (size > rt.mtu and not gso_size):
         skb = finished_skb(ip + header, 0, HEADER_LEN, n, frags, ETH_P_IP, rt.dev, csum_offset, gso_size)
         skb.mac_header = -1
+        if sk.ip_options:
+            ip_options.insert(inet, skb, sk.ip_options, rt.saddr)
         neigh = (rt.inner or rt).neigh
         if neigh is not None:
             neigh.hint_progress(id(sk), sk.progress())
@@ -212,14 +214,15 @@ def send_datagram(
     ident: int | None = None,
     loop: bool = True,
     mtu: int = 0,
+    options: bytes = b"",
 ) -> int:
     """Send one datagram over ``rt``: ``payload`` holds the transport header and data. 0, or a negative errno.
 
     ``frag`` may be DF; ``loop`` is IP_MULTICAST_LOOP. A datagram larger than ``mtu`` (0: the route's) is EMSGSIZE with
-    DF; without it, it is sent in fragments.
+    DF; without it, it is sent in fragments. ``options`` are IP's.
     """
     length = payload.len + HEADER_LEN
-    if length > 0xFFFF:
+    if length + len(options) > 0xFFFF:
         consume_skb(payload)
         return -errno.EMSGSIZE
     if ttl is None:
@@ -228,6 +231,8 @@ def send_datagram(
         ident = inet.ids.getrandbits(16)
     first, middle, addresses, total = build_header_template(protocol, tos, ttl, frag, rt.saddr, rt.daddr)
     header = _pack(first, length, ident, middle, 0xFFFF - (total + length + ident) % 0xFFFF, addresses)
+    if options:
+        header = ip_options.with_options(inet, header, options, rt.saddr, payload.len)
     return send_packet(inet, rt, header, payload, loop, mtu)
 
 

@@ -11,7 +11,7 @@ import errno
 from pysock.core.errors import err
 from pysock.core.skbuff import SkBuff
 from pysock.core.sock import SOCK_BROADCAST
-from pysock.families.inet import ip_cmsg, ip_error, ip_options, route
+from pysock.families.inet import ip_cmsg, ip_error, route
 from pysock.families.inet.addr import ANY, is_multicast, parse
 from pysock.families.inet.datagram import DatagramSock, charge_send
 from pysock.families.inet.fib import RTN_BROADCAST
@@ -19,7 +19,6 @@ from pysock.families.inet.ip_fragment import df_of, may_fragment, socket_mtu
 from pysock.families.inet.ip_output import HEADER_LEN, checked, send_datagram, send_packet
 from pysock.uapi.in_ import IPPROTO_ICMP
 from pysock.uapi.tcp import TCP_ESTABLISHED
-from pysock.wire import ipv4
 from pysock.wire.checksum import checksum
 
 TYPE_CHECKING = False
@@ -75,17 +74,10 @@ def send_payload(sk: DatagramSock, rt: route.Rtable, params: ip_cmsg.SendParams,
         sk.inet.mibs.icmp_out(skb.head[0] if skb.len > skb.data_len else skb.frags[0][0])
     frag = df_of(sk, rt, fits)
     ident = 0 if frag else None
-    if sk.ip_options:
-        plain = ipv4.build(
-            rt.saddr, rt.daddr, protocol, tos=params.tos, ttl=params.ttl, flags=frag,
-            ident=0 if frag else sk.inet.ids.getrandbits(16),
-        )  # fmt: skip
-        header = ip_options.with_options(sk.inet, plain, sk.ip_options, rt.saddr, skb.len)
-        _finish(sk, send_packet(sk.inet, rt, header, skb, sk.mc_loop, mtu))
-        return
     result = send_datagram(
-        sk.inet, rt, protocol, skb, tos=params.tos, ttl=params.ttl, frag=frag, ident=ident, loop=sk.mc_loop, mtu=mtu
-    )
+        sk.inet, rt, protocol, skb, tos=params.tos, ttl=params.ttl, frag=frag, ident=ident, loop=sk.mc_loop, mtu=mtu,
+        options=sk.ip_options,
+    )  # fmt: skip
     _finish(sk, result)
 
 

@@ -16,6 +16,8 @@ from pysock.families.inet.datagram import DatagramSock
 from pysock.families.inet.inet_sock import (
     CMSG_ORIGDSTADDR,
     CMSG_PKTINFO,
+    CMSG_RECVOPTS,
+    CMSG_RETOPTS,
     CMSG_TOS,
     CMSG_TTL,
     InetSock,
@@ -37,9 +39,11 @@ from pysock.uapi.in_ import (
     IP_PMTUDISC_OMIT,
     IP_PROTOCOL,
     IP_RECVERR,
+    IP_RECVOPTS,
     IP_RECVORIGDSTADDR,
     IP_RECVTOS,
     IP_RECVTTL,
+    IP_RETOPTS,
     IP_ROUTER_ALERT,
     IP_TOS,
     IP_TRANSPARENT,
@@ -62,6 +66,8 @@ _CMSG_OPTIONS: Final = {
     IP_PKTINFO: CMSG_PKTINFO,
     IP_RECVTTL: CMSG_TTL,
     IP_RECVTOS: CMSG_TOS,
+    IP_RECVOPTS: CMSG_RECVOPTS,
+    IP_RETOPTS: CMSG_RETOPTS,
     IP_RECVORIGDSTADDR: CMSG_ORIGDSTADDR,
 }
 #: Options that are one boolean attribute.
@@ -249,10 +255,9 @@ def _set_multicast_if(sk: InetSock, value: bytes) -> None:
 
 
 def _set_options(sk: InetSock, value: bytes) -> None:
-    """IP options in our datagrams; a stream has none."""
-    if any(value) and sk.type == SOCK_STREAM:
-        raise err(errno.EOPNOTSUPP)
+    """IP options in our datagrams; a connection's segments make room for them."""
     sk.ip_options = ip_options.parse(value, sk.creds.capable(CAP_NET_RAW))
+    sk.prot.headers_changed(sk)
 
 
 def _set_router_alert(sk: InetSock, value: bytes) -> None:

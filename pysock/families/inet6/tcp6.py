@@ -194,14 +194,16 @@ class TcpIpv6(TcpAf):
     def rebuild_route(self, sk: TcpSock) -> Rtable:
         return ip6_output.rebuild_route(sk)
 
-    def route(self, daddr: bytes, saddr: bytes, oif: int) -> Rtable | None:
+    def route(
+        self, daddr: bytes, saddr: bytes, oif: int, listener: TcpSock | None = None, port: int = 0
+    ) -> Rtable | None:
         try:
             return route.output(self.inet6, daddr, saddr, oif)
         except OSError:
             self.inet6.mibs.ip6.OutNoRoutes += 1
             return None
 
-    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None) -> None:
+    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None, options: bytes = b"") -> None:
         assert isinstance(rt, Rt6)
         hop_limit = None
         tclass = label = 0

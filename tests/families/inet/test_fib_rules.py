@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 import pytest
@@ -24,8 +25,11 @@ from pysock.families.inet.fib_rules import (
     del_rule,
     rules_of,
 )
+from pysock.syscalls.file import sys_fcntl
+from pysock.syscalls.socket import sys_connect
+from pysock.uapi.fcntl import F_SETFL, O_NONBLOCK
 from pysock.uapi.in_ import IP_TOS, IPPROTO_IP
-from pysock.uapi.socket import SO_BINDTODEVICE, SO_MARK, SOL_SOCKET
+from pysock.uapi.socket import SO_BINDTODEVICE, SO_MARK, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET
 from pysock.wire.addr import inet_aton as a
 
 THERE = ("192.0.2.1", 9)
@@ -106,6 +110,46 @@ def test_by_type_of_service_device_and_user(host: Host) -> None:
         fd = host.socket()
 
 
+def test_by_protocol_and_ports(host: Host) -> None:
+    """UDP and TCP alike; of TCP the listener's answers too (FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE)."""
+    for rule, type, source, port, expected in (
+        (FibRule(table=100, protocol=17), SOCK_DGRAM, 0, 9, OTHER),
+        (FibRule(table=100, protocol=6), SOCK_DGRAM, 0, 9, MAIN),
+        (FibRule(table=100, protocol=6), SOCK_STREAM, 0, 9, OTHER),
+        (FibRule(table=100, dports=(9, 11)), SOCK_DGRAM, 0, 9, OTHER),
+        (FibRule(table=100, dports=(9, 11)), SOCK_STREAM, 0, 11, OTHER),
+        (FibRule(table=100, dports=(9, 11)), SOCK_STREAM, 0, 12, MAIN),
+        (FibRule(table=100, sports=(700, 799)), SOCK_DGRAM, 750, 9, OTHER),
+        (FibRule(table=100, sports=(700, 799)), SOCK_STREAM, 750, 9, OTHER),
+        (FibRule(table=100, sports=(700, 799)), SOCK_STREAM, 800, 9, MAIN),
+        (FibRule(table=100, sports=(30000, 60999), invert=True), SOCK_STREAM, 0, 9, MAIN),
+    ):
+        add_rule(host.inet, rule)
+        fd = host.socket(type)
+        if source:
+            host.bind(fd, ("10.0.0.1", source))
+        sys_fcntl(host.task, fd, F_SETFL, O_NONBLOCK)
+        with contextlib.suppress(BlockingIOError):
+            host.connect(fd, ("192.0.2.1", port))
+        assert host.sk(fd).dst.gateway == expected  # type: ignore[union-attr]
+        host.close(fd)
+        del_rule(host.inet, rule)
+
+
+def test_a_listener_answers_by_its_rule() -> None:
+    lab = Hosts()
+    one, router, two = lab.routed()
+    lab.cable(two, "10.0.4.2/24", router, "10.0.4.254/24")
+    two.call(add_route, two.inet, bytes(4), 0, gateway=a("10.0.4.254"), table=100)
+    two.call(add_rule, two.inet, FibRule(table=100, protocol=6, sports=(80, 80)))
+    frames = lab.record(two.dev("eth1"))
+    for port, other in ((81, 0), (80, 1)):
+        ear, fd = two.listen("10.0.2.2", port), one.tcp()
+        sys_connect(one.task, fd, ("10.0.2.2", port))
+        two.accept(ear)
+        assert len([frame for frame in frames if frame[23] == 6]) == other
+
+
 @pytest.mark.parametrize(
     ("action", "number"),
     [(FR_ACT_BLACKHOLE, errno.EINVAL), (FR_ACT_UNREACHABLE, errno.ENETUNREACH), (FR_ACT_PROHIBIT, errno.EACCES)],
@@ -140,6 +184,10 @@ def test_rules_that_cannot_be(host: Host) -> None:
         FibRule(9, FR_ACT_GOTO, target=9),
         FibRule(table=100, uids=(2, 1)),
         FibRule(action=99),
+        FibRule(table=100, protocol=256),
+        FibRule(table=100, sports=(0, 5)),
+        FibRule(table=100, dports=(5, 4)),
+        FibRule(table=100, dports=(5, 0xFFFF)),
     ):
         fails(errno.EINVAL, add_rule, host.inet, bad)
     add_rule(host.inet, FibRule(9, table=100))

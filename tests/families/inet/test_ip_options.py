@@ -5,15 +5,21 @@ The positions of `test_where_options_are_wrong` are those that Linux 6.18 report
 
 from __future__ import annotations
 
+import contextlib
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.dgram_api import Api
 from support.hosts import HostApi, Hosts
 
 from pysock.core.dev import netif_rx
 from pysock.core.eth import eth_type_trans
 from pysock.core.skbuff import SkBuff
 from pysock.families.inet.ip_options import problem, stamp, tidy, walk
+from pysock.syscalls.socket import sys_connect
+from pysock.uapi import in_
 from pysock.uapi.in_ import IP_OPTIONS, IPPROTO_ICMP, IPPROTO_IP
 from pysock.uapi.socket import SOCK_RAW
 from pysock.wire import icmp, ipv4, udp
@@ -242,3 +248,93 @@ def test_what_arrives_never_raises(options: bytes, dst: bytes) -> None:
     echo = ipv4.build(ONE, dst, IPPROTO_ICMP, icmp.build(icmp.ECHO_REQUEST, 0, payload=b"x"), options=options)
     arrive(FUZZ[1], echo)
     assert FUZZ_LAB.log == []
+
+
+# --- what programs see, and connections -------------------------------------------------------------------------------
+
+RR3 = bytes((7, 15, 4)) + bytes(13)
+
+
+def options_of(api: Api, options: bytes) -> list[tuple[int, str]]:
+    """What IP_RECVOPTS and IP_RETOPTS say of a datagram sent over loopback with ``options``."""
+    ear, talker = api.bound(), api.socket()
+    for name in (in_.IP_RECVOPTS, in_.IP_RETOPTS):
+        api.setopt(ear, IPPROTO_IP, name, 1)
+        assert api.getint(ear, IPPROTO_IP, name) == 1
+    api.setopt(talker, IPPROTO_IP, in_.IP_OPTIONS, options)
+    api.sendto(talker, b"x", api.name(ear))
+    return [(kind, data.hex()) for _, kind, data in api.recvmsg(ear)[1]]
+
+
+@pytest.mark.parametrize(
+    ("options", "received", "back"),
+    [
+        (RR3, "070f0c7f0000017f0000010000000000", "070f0c7f0000017f0000010000000000"),
+        (bytes((7, 7, 4)) + bytes(5), "0707087f00000100", "0707087f00000100"),
+        (bytes((148, 4, 0, 0)), "94040000", ""),
+        (b"\1\1\1\1", "01010101", ""),
+    ],
+)
+def test_options_that_a_program_reads(api: Api, options: bytes, received: str, back: str) -> None:
+    assert options_of(api, options) == [(in_.IP_RECVOPTS, received), (in_.IP_RETOPTS, back)]
+
+
+def test_no_options_no_message(api: Api) -> None:
+    assert options_of(api, b"") == []
+
+
+def test_connections_have_options_too(lab: Hosts) -> None:
+    """The SYN's come back in the answers, as Linux does it; segments are shorter by them, super-segments too."""
+    one, two = lab.pair()
+    frames = lab.record(two.dev())
+    ear = two.listen("10.0.0.2", 80)
+    fd = one.tcp()
+    one.setopt(fd, IPPROTO_IP, in_.IP_OPTIONS, RR3)
+    sys_connect(one.task, fd, ("10.0.0.2", 80))
+    peer = two.accept(ear)
+    assert two.getopt(peer, IPPROTO_IP, in_.IP_OPTIONS, 40).hex() == "070f0c0a0000010a0000020000000000"
+    for sk in (one.sk(fd), two.sk(peer)):
+        assert sk.mss == 1460 - 12 - 16  # type: ignore[attr-defined]  # a TcpSock
+    data = random.Random(1).randbytes(200_000)
+    for here, source, there, sink in ((one, fd, two, peer), (two, peer, one, fd)):
+        left, got = memoryview(data), b""
+        while len(got) < len(data):
+            if left:
+                with contextlib.suppress(BlockingIOError):
+                    left = left[here.sendto(source, bytes(left[:20_000])) :]
+            got += there.recv(sink)
+        assert got == data
+    segments = [frame[14:] for frame in frames if frame[23] == 6]
+    assert {segment[0] for segment in segments} == {0x49}
+    for segment in segments:
+        assert ipv4.verify(segment[:36])
+        first = a("10.0.0.1") if segment[12:16] == a("10.0.0.1") else None
+        assert first is None or segment[23:27] == first
+
+
+def test_options_may_come_and_go_with_a_connection(lab: Hosts) -> None:
+    one, two = lab.pair()
+    ear = two.listen("10.0.0.2", 80)
+    fd = one.tcp()
+    sys_connect(one.task, fd, ("10.0.0.2", 80))
+    peer = two.accept(ear)
+    frames = lab.record(two.dev())
+    for options, first in ((b"", 0x45), (RR3, 0x49), (b"", 0x45)):
+        one.setopt(fd, IPPROTO_IP, in_.IP_OPTIONS, options)
+        frames.clear()
+        one.sendto(fd, bytes(5000))
+        got = 0
+        while got < 5000:
+            got += len(two.recv(peer))
+        sent = [frame for frame in frames if frame[23] == 6 and frame[26:30] == a("10.0.0.1")]
+        assert {frame[14] for frame in sent} == {first}
+        lab.sleep(1)
+
+
+def test_a_listeners_options_are_its_own(lab: Hosts) -> None:
+    one, two = lab.pair()
+    ear = two.listen("10.0.0.2", 80)
+    two.setopt(ear, IPPROTO_IP, in_.IP_OPTIONS, RR3)
+    fd = one.tcp()
+    sys_connect(one.task, fd, ("10.0.0.2", 80))
+    assert two.getopt(two.accept(ear), IPPROTO_IP, in_.IP_OPTIONS, 40) == b""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from pysock.core.errors import err
-from pysock.families.inet import route
+from pysock.families.inet import ip_options, route
 from pysock.families.inet.addr import ANY, parse
 from pysock.families.inet.fib import RTN_BROADCAST, RTN_MULTICAST
 from pysock.families.inet.ip_output import rebuild_route, send_datagram, use_route, xmit_segment
@@ -71,13 +71,21 @@ class TcpAf:
         """Route the connection anew; OSError."""
         raise NotImplementedError
 
-    def route(self, daddr: bytes, saddr: bytes, oif: int) -> Rtable | None:
-        """The way for a segment without a socket; None, counted, when there is none."""
+    def route(
+        self, daddr: bytes, saddr: bytes, oif: int, listener: TcpSock | None = None, port: int = 0
+    ) -> Rtable | None:
+        """The way for a segment without a socket, or from ``listener`` to ``port``; None, counted, when there is none.
+        """
         raise NotImplementedError
 
-    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None) -> None:
-        """Send a segment without a socket, with the options of ``listener`` if there is one."""
+    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None, options: bytes = b"") -> None:
+        """Send a segment without a socket, with the settings of ``listener`` if there is one, and
+        ``options`` of IP."""
         raise NotImplementedError
+
+    def options_back(self, skb: SkBuff) -> bytes:
+        """The IP options of the answer to ``skb``."""
+        return b""
 
     def scope(self, key: bytes, skb: SkBuff) -> int:
         """The device that answers to ``skb`` must leave by: 0, unless its addresses mean nothing elsewhere."""
@@ -146,18 +154,26 @@ class TcpIpv4(TcpAf):
     def rebuild_route(self, sk: TcpSock) -> Rtable:
         return rebuild_route(sk)
 
-    def route(self, daddr: bytes, saddr: bytes, oif: int) -> Rtable | None:
+    def route(
+        self, daddr: bytes, saddr: bytes, oif: int, listener: TcpSock | None = None, port: int = 0
+    ) -> Rtable | None:
         try:
+            if listener is not None:
+                return route.output_for(listener, daddr, saddr, oif, port)
             return route.output(self.inet, daddr, saddr, oif)
         except OSError:
             self.inet.mibs.ip.OutNoRoutes += 1
             return None
 
-    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None) -> None:
+    def options_back(self, skb: SkBuff) -> bytes:
+        header = bytes(skb.head[skb.network_header : skb.transport_header])
+        return ip_options.echo(header) if len(header) > 20 else b""
+
+    def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None, options: bytes = b"") -> None:
         ttl = self.inet.default_ttl
         tos = 0
         if listener is not None:
             tos = listener.tos
             if listener.ttl >= 0:
                 ttl = listener.ttl
-        send_datagram(self.inet, rt, IPPROTO_TCP, skb, tos=tos, ttl=ttl, frag=DF, ident=0)
+        send_datagram(self.inet, rt, IPPROTO_TCP, skb, tos=tos, ttl=ttl, frag=DF, ident=0, options=options)

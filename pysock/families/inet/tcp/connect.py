@@ -52,6 +52,12 @@ def connect(sk: TcpSock, addr: Address) -> None:
     now = sk.kernel.now
     tcp = sk.tcp
     sk.ts_offset = tcp.isn.getrandbits(32)
+    if not inet.fib.plain:  # a rule may look at our port (ip_route_newports)
+        try:
+            rt = sk.af.rebuild_route(sk)
+        except OSError:
+            done(sk)
+            raise
     setup_route(sk, rt)
     isn = tcp.isn.getrandbits(32)
     sk.retrans_stamp = now
@@ -144,7 +150,7 @@ def negotiate(sk: TcpSock, options: TcpOptions, ours_ts: bool, our_wscale: int) 
 def set_mss(sk: TcpSock, peer_mss: int) -> None:
     """The payload of a full segment: the peer's MSS and the route's MTU, less the timestamps (tcp_sync_mss)."""
     rt = sk.dst
-    mss = min(longest_payload(sk.af, rt), max(peer_mss, NETIF_TSO_MSS_FLOOR))
+    mss = min(longest_payload(sk.af, rt) - len(sk.ip_options), max(peer_mss, NETIF_TSO_MSS_FLOOR))
     if sk.user_mss:
         mss = min(mss, sk.user_mss)
     if sk.ts_ok:

@@ -59,7 +59,7 @@ class Listener:
 class RequestSock:
     """A half-open connection (struct tcp_request_sock). ``rto`` is ns, ``expires`` when it is over (monotonic ns).
     ``oif`` is the device that it belongs to, 0: any. ``acked``: the peer answered, and TCP_DEFER_ACCEPT waits for data.
-    ``saved_syn`` is for TCP_SAVED_SYN.
+    ``saved_syn`` is for TCP_SAVED_SYN, ``ip_options`` answer those of the SYN.
     """
 
     __slots__ = (
@@ -67,6 +67,7 @@ class RequestSock:
         "af",
         "daddr",
         "expires",
+        "ip_options",
         "isn",
         "key",
         "listener",
@@ -91,6 +92,7 @@ class RequestSock:
         self.daddr, self.saddr = addresses(key)
         self.oif = listener.bound_dev_if or af.scope(key, skb)
         self.options = options
+        self.ip_options = af.options_back(skb)
         self.rcv_isn = info.seq
         self.isn = tcp.isn.getrandbits(32)
         self.ts_offset = tcp.isn.getrandbits(32)
@@ -107,7 +109,7 @@ class RequestSock:
 
     def route(self) -> Rtable | None:
         """The way to the peer; None when there is none any more (inet_csk_route_req)."""
-        return self.af.route(self.daddr, self.saddr, self.oif)
+        return self.af.route(self.daddr, self.saddr, self.oif, self.listener, int.from_bytes(self.key[-4:-2], "big"))
 
     def send_synack(self) -> None:
         rt = self.route()
@@ -133,7 +135,7 @@ class RequestSock:
             options,
         )
         sk.inet.mibs.tcp.OutSegs += 1
-        self.af.send(rt, skb, sk)
+        self.af.send(rt, skb, sk, self.ip_options)
 
     def send_ack(self) -> None:
         """Answer a segment outside the window (tcp_v4_reqsk_send_ack)."""
@@ -357,6 +359,7 @@ def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock
         sk.window_clamp,
     ) = _INHERITED(parent)
     sk.bound_dev_if = request.oif
+    sk.ip_options = request.ip_options
     if parent.__class__ is filtered.FilteredTcpSock:
         filtered.changed(sk)
     if parent.rare is not None or parent.rcv_extra is not None:

@@ -32,7 +32,7 @@ def sync_mss(sk: TcpSock) -> None:
         rt = sk.af.rebuild_route(sk)
     except OSError:
         return
-    mss = longest_payload(sk.af, rt) - (_TIMESTAMPS if sk.ts_ok else 0)
+    mss = longest_payload(sk.af, rt) - len(sk.ip_options) - (_TIMESTAMPS if sk.ts_ok else 0)
     if mss < sk.mss:
         _shrink(sk, mss)
 

@@ -17,7 +17,7 @@ from pysock.core.sock import (
 )
 from pysock.core.sockopt_set import SOCK_TX_TSTAMP
 from pysock.families.inet import ip_error, reuseport
-from pysock.families.inet.tcp import connect, filtered, ipv4, listen, peek, ports, recv, send, sockopt, urgent
+from pysock.families.inet.tcp import connect, filtered, ipv4, listen, peek, pmtu, ports, recv, send, sockopt, urgent
 from pysock.families.inet.tcp.ack import is_writeable
 from pysock.families.inet.tcp.end import done, drop_unsent, fin_wait2_orphaned
 from pysock.families.inet.tcp.keepalive import start_keepalive
@@ -124,6 +124,12 @@ class TcpProt(Proto):
         sk.cwnd = INIT_CWND
         sk.ssthresh = NO_SSTHRESH
         sk.set_rcvbuf_window()
+
+    def headers_changed(self, sk: TcpSock) -> None:
+        """IP options leave less room in a segment (icsk_sync_mss)."""
+        sk.dst = None
+        if sk.state not in (TCP_CLOSE, TCP_LISTEN, TCP_SYN_SENT):
+            pmtu.sync_mss(sk)
 
     def listen(self, sk: TcpSock, backlog: int) -> None:
         """inet_csk_listen_start(). EADDRINUSE when the port is taken meanwhile."""
