@@ -10,6 +10,7 @@ It keeps, for each link and group, who wants which sources: version 3's modes an
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 from pysock.uapi import mroute as nr
@@ -25,6 +26,7 @@ from pysock.uapi.in_ import (
 from pysock.uapi.socket import SOCK_RAW
 from pysock.wire import igmp
 from pysock.wire.addr import inet_aton, inet_ntoa
+from pysock.wire.errors import Malformed
 from support.hosts import HostApi
 
 _ALERT = bytes((148, 4, 0, 0))
@@ -107,7 +109,8 @@ class Daemon:
             else:
                 (ifindex,) = (struct.unpack_from("=i", value)[0] for _, name, value in control if name == IP_PKTINFO)
                 (link,) = (i for i, dev in enumerate(self.devs) if dev.ifindex == ifindex)
-                self._heard(link, igmp.parse(data, (data[0] & 15) * 4))
+                with contextlib.suppress(Malformed):
+                    self._heard(link, igmp.parse(data, (data[0] & 15) * 4))
         now = self.host.kernel.now / 1e9
         for where, wanted in list(self.wanted.items()):
             if now > wanted.heard + LIFE:

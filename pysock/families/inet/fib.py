@@ -87,12 +87,12 @@ class FibEntry:
     """One route. ``prefix`` and ``prefsrc`` are 4 wire bytes (ANY: each flow chooses), ``gateway`` too or None when the
     network is on the link. ``nexthops`` is empty unless there are several; then ``dev`` and ``gateway`` are the
     first's. ``table`` is the id of its table; ``metrics`` has numbers by RTAX_*. ``dead``: passed over while no next
-    hop works.
+    hop works. ``chosen`` is fib_default.py's.
     """
 
     __slots__ = (
-        "dead", "dev", "gateway", "metric", "metrics", "nexthops", "onlink", "plen", "prefix", "prefsrc", "protocol",
-        "scope", "table", "tos", "type",
+        "chosen", "dead", "dev", "gateway", "metric", "metrics", "nexthops", "onlink", "plen", "prefix", "prefsrc",
+        "protocol", "scope", "table", "tos", "type",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +128,7 @@ class FibEntry:
         self.nexthops = nexthops
         self.onlink = onlink
         self.dead = False
+        self.chosen = -1
 
     def __repr__(self) -> str:
         dev = self.dev.name if self.dev else "-"

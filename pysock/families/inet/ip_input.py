@@ -195,7 +195,8 @@ def _route_input(inet: InetNet, skb: SkBuff, off: int, header_len: int) -> None:
         if header_len == 20 and ip_forward.forward_known(inet, skb, off, header_len):
             return
         flow = None if inet.fib.plain else flow_in(skb, off)
-        kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev, flow)
+        igmp = head[off + 9] == IPPROTO_IGMP
+        kind = input_type(inet, bytes(head[off + 12 : off + 16]), bytes(head[off + 16 : off + 20]), dev, flow, igmp)
         if header_len > 20 and kind > 0:
             skb, kind = ip_options_rcv.receive(inet, skb, off, header_len, kind)
             if not kind:

@@ -11,6 +11,7 @@ from copy import copy
 
 from pysock.core.errors import err
 from pysock.core.skbuff import kfree_skb
+from pysock.families.inet import fib_default
 from pysock.families.inet.addr import ANY, is_loopback, is_multicast
 from pysock.families.inet.devinet import in_device, select_addr
 from pysock.families.inet.fib import (
@@ -28,6 +29,7 @@ from pysock.families.inet.fib import (
     FibEntry,
 )
 from pysock.families.inet.fib_rules import Flow, flow_of, multipath_of
+from pysock.families.inet.martian import martian
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
 from pysock.uapi.if_ether import ETH_P_IP
 from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
@@ -218,6 +220,8 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int, flow: Flow | No
         if saddr == ANY:
             saddr = entry.prefsrc if entry.prefsrc != ANY else daddr
         return Rtable(RTN_LOCAL, loopback, saddr, daddr, None, fib.generation)
+    if not entry.plen and entry.gateway is not None and dev is None and not entry.nexthops:
+        entry = fib_default.choose(inet, entry)
     gateway, way = entry.gateway, entry.dev
     if entry.nexthops:
         if dev is not None:
@@ -276,38 +280,41 @@ def _output_many(inet: InetNet, daddr: bytes, saddr: bytes, dev: NetDevice | Non
 NO_ROUTE = -1
 
 
-def input_type(inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice, flow: Flow | None = None) -> int:
+def input_type(
+    inet: InetNet, saddr: bytes, daddr: bytes, dev: NetDevice, flow: Flow | None = None, igmp: bool = False
+) -> int:
     """Whose a received datagram is: RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNICAST (forward) or the type of
-    another route, NO_ROUTE, or 0: drop it. ``flow`` as for `output`.
+    another route, NO_ROUTE, or 0: drop it. ``flow`` as for `output`. ``igmp``: it is one of that protocol.
 
     Martians are dropped (RFC 1812 5.3.7, ip_route_input_slow): a source that is broadcast, multicast, "this network"
-    (but to everybody on the link, as DHCP does) or, off the loopback device, loopback or our own; and one that fails
-    the reverse-path test.
+    (but to everybody on the link, as DHCP does, or to a group in IGMP) or, off the loopback device, loopback or our
+    own; and one that fails the reverse-path test.
     """
     lookup = inet.fib.lookup
     if not dev.flags & IFF_LOOPBACK:
         state = in_device(dev)
         if is_loopback(saddr) or is_loopback(daddr):
             if not (state.conf.route_localnet or state.all.route_localnet):
-                return 0
+                return martian(inet, dev, saddr, daddr, not is_loopback(daddr))
         if saddr[0]:
             source = lookup(saddr)
             if source is not None and source.type != RTN_UNICAST:
                 if source.type != RTN_LOCAL or not (state.conf.accept_local or state.all.accept_local):
-                    return 0
+                    return martian(inet, dev, saddr, daddr)
             strictness = max(state.conf.rp_filter, state.all.rp_filter)
             if strictness and (source is None or (strictness == 1 and not source.through(dev))):
                 inet.mibs.tcpext.IPReversePathFilter += 1
-                return 0
+                return martian(inet, dev, saddr, daddr)
     if is_multicast(saddr) or saddr == b"\xff\xff\xff\xff":
-        return 0
+        return martian(inet, dev, saddr, daddr)
     if not saddr[0] and daddr != b"\xff\xff\xff\xff" and daddr[:3] != _LINK_LOCAL_GROUPS:
-        return 0
+        if not (igmp and is_multicast(daddr)):
+            return martian(inet, dev, saddr, daddr)
     if is_multicast(daddr):
         return RTN_MULTICAST
     if daddr == b"\xff\xff\xff\xff":
         return RTN_BROADCAST
     if not daddr[0]:
-        return 0
+        return martian(inet, dev, saddr, daddr, source=False)
     entry = lookup(daddr) if flow is None else inet.fib.resolve(flow)
     return NO_ROUTE if entry is None else entry.type

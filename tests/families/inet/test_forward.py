@@ -16,6 +16,7 @@ from pysock.core.eth import eth_type_trans
 from pysock.core.neighbour import UPDATE_ADMIN, UPDATE_OVERRIDE
 from pysock.core.skbuff import SkBuff
 from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE
+from pysock.families.inet.martian import martians_of
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi.in_ import (
     IP_MTU,
@@ -400,6 +401,34 @@ def test_martians_are_not_forwarded(trio: Trio, src: str) -> None:
     inject(router, datagram(src, "10.0.2.2"))
     assert "IpForwDatagrams" not in router.counted()
     assert router.counted()["IpInAddrErrors"] == 1
+    assert martians_of(router.inet).sources == 1
+
+
+@pytest.mark.parametrize("where", ["eth0", "all", None])
+def test_martians_are_logged_if_asked_for(trio: Trio, lab: Hosts, where: str | None) -> None:
+    """As Linux words it, and not more than ten in five seconds."""
+    _, router, _ = trio
+    if where is not None:
+        router.sysctl(f"net.ipv4.conf.{where}.log_martians", 1)
+    router.sysctl("net.ipv4.conf.eth0.rp_filter", 1)
+    for src, dst in (("127.0.0.1", "10.0.2.2"), ("10.0.1.1", "127.0.0.1"), ("10.0.2.9", "10.0.2.2")):
+        inject(router, datagram(src, dst))
+    seen = martians_of(router.inet)
+    assert (seen.sources, seen.destinations) == (2, 1)
+    expected = [
+        "pysock: IPv4: martian source 10.0.2.2 from 127.0.0.1, on dev eth0",
+        "pysock: IPv4: martian destination 127.0.0.1 from 10.0.1.1, dev eth0",
+        "pysock: IPv4: martian source 10.0.2.2 from 10.0.2.9, on dev eth0",
+    ]
+    assert lab.log == (expected if where is not None else [])
+    for _ in range(20):
+        inject(router, datagram("127.0.0.1", "10.0.2.2"))
+    assert len(lab.log) == (10 if where is not None else 0)
+    assert seen.sources == 22
+    lab.sleep(5)
+    inject(router, datagram("127.0.0.1", "10.0.2.2"))
+    assert len(lab.log) == (11 if where is not None else 0)
+    lab.log.clear()
 
 
 def test_accept_local(trio: Trio) -> None:

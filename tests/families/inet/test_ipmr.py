@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.dgram_api import fails
 from support.hosts import HostApi, Hosts
 from support.mrouter import LIFE, Daemon
 
+from pysock.core.dev import netif_rx
 from pysock.core.device import unregister_netdev
+from pysock.core.eth import eth_type_trans
 from pysock.core.netfilter import (
     NF_ACCEPT,
     NF_DROP,
@@ -489,3 +494,72 @@ def test_pim_registers(net: Net) -> None:
     net.say()  # by its own link it is wrong now, and the daemon gets that one whole too
     assert [upcall[:2] for upcall in net.daemon.upcalls] == [(nr.IGMPMSG_WRONGVIF, 0), (nr.IGMPMSG_WRVIFWHOLE, 0)]
     assert net.lab.log == []
+
+
+def test_a_member_without_an_address_reports_from_nowhere(net: Net) -> None:
+    """RFC 3376 4.2.13: the source 0.0.0.0 is no martian in IGMP, and one everywhere else."""
+    report = igmp.build(igmp.V2_REPORT, 0, a(OTHER))
+    frame = ipv4.build(bytes(4), a(OTHER), in_.IPPROTO_IGMP, report, ttl=1, options=bytes((148, 4, 0, 0)))
+    arrive(net.router, frame)
+    net.settle()
+    assert (1, a(OTHER)) in net.daemon.wanted
+    arrive(net.router, ipv4.build(bytes(4), a(OTHER), in_.IPPROTO_UDP, bytes(8)))
+    net.settle()
+    assert net.wait_queue() == 0
+
+
+def arrive(host: HostApi, packet: bytes, dev: str = "eth1") -> None:
+    """A packet to a group comes in."""
+    device = host.dev(dev)
+    frame = b"\x01\0\x5e\x01\x02\x03\x02\0\0\0\0\x77\x08\0" + packet
+    skb = SkBuff(frame, 0, len(frame))
+
+    def receive() -> None:
+        assert eth_type_trans(skb, device)
+        netif_rx(skb)
+
+    host.call(receive)
+
+
+FUZZ_NET = Net()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"10.0.1.1", b"10.0.2.2", b"0.0.0.0", b"224.1.1.1"]),
+            st.sampled_from([b"239.1.2.3", b"239.9.9.9", b"224.0.0.22", b"10.0.3.2"]),
+            st.sampled_from([2, 17, 103, 200]),
+            st.sampled_from([b"", bytes((148, 4, 0, 0)), bytes((7, 7, 4)) + bytes(5)]),
+            st.sampled_from([0, ipv4.MF, ipv4.DF]),
+            st.integers(0, 5),
+            st.binary(max_size=60),
+        ),
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_what_arrives_at_a_multicast_router_never_raises(
+    packets: list[tuple[bytes, bytes, int, bytes, int, int, bytes]], works: bool
+) -> None:
+    net = FUZZ_NET
+    router = net.router
+    for src, dst, protocol, options, flags, ttl, body in packets:
+        packet = ipv4.build(a(src.decode()), a(dst.decode()), protocol, body, ttl=ttl, options=options, flags=flags)
+        for dev in ("eth0", "eth1"):
+            arrive(router, packet, dev)
+        net.lab.sleep(0)
+        if works:
+            net.daemon.work()
+    mroute = router.inet.mroute
+    assert mroute is not None
+    assert all(len(waiting.queue) <= 4 for waiting in mroute.unresolved.values())
+    net.lab.sleep(31)
+    assert net.wait_queue() == 0
+    assert net.lab.log == []
+    net.daemon.option(nr.MRT_FLUSH, nr.MRT_FLUSH_MFC)
+    net.daemon.routes.clear()
+    net.heard(router)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            router.recvfrom(net.daemon.fd)
