@@ -181,13 +181,7 @@ def mroute_ioctl(inet: InetNet, cmd: int, arg: bytes | int) -> bytes:
     if isinstance(arg, int) or len(arg) < layout.size:
         raise err(errno.EFAULT)
     if cmd == nr.SIOCGETVIFCNT:
-        index = layout.unpack_from(arg)[0]
-        if index >= len(table.vifs):
-            raise err(errno.EINVAL)
-        vif = table.vifs[index]
-        if vif is None:
-            raise err(errno.EADDRNOTAVAIL)
-        return layout.pack(index, vif.packets_in, vif.packets_out, vif.bytes_in, vif.bytes_out)
+        return table.vif_counts(arg)
     origin, group = layout.unpack_from(arg)[:2]
     mfc = table.find(origin, group)
     if mfc is None:

@@ -27,6 +27,7 @@ from pysock.uapi.mroute import (
     MRT_FLUSH_MFC_STATIC,
     MRT_FLUSH_VIFS,
     MRT_FLUSH_VIFS_STATIC,
+    SIOC_VIF_REQ,
     VIFF_STATIC,
 )
 
@@ -168,6 +169,18 @@ class MrTable:
             self.vifs.pop()
         self.forwarding(vif.dev, -1)
         return vif
+
+    def vif_counts(self, arg: bytes) -> bytes:
+        """A struct sioc_vif_req, long enough, filled in. EINVAL for an interface above all that exist, EADDRNOTAVAIL
+        for one that does not.
+        """
+        index = SIOC_VIF_REQ.unpack_from(arg)[0]
+        if index >= len(self.vifs):
+            raise err(errno.EINVAL)
+        vif = self.vifs[index]
+        if vif is None:
+            raise err(errno.EADDRNOTAVAIL)
+        return SIOC_VIF_REQ.pack(index, vif.packets_in, vif.packets_out, vif.bytes_in, vif.bytes_out)
 
     def device_gone(self, dev: NetDevice) -> None:
         """ipmr_device_event()."""

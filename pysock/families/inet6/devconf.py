@@ -77,6 +77,7 @@ class Conf:
     force_mld_version: int = 0
     forwarding: int = 0
     hop_limit: int = 64
+    mc_forwarding: int = 0
     mldv1_unsolicited_report_interval: int = 10000
     mldv2_unsolicited_report_interval: int = 1000
     router_solicitation_interval: int = 4
@@ -102,6 +103,7 @@ def register(net: Net, name: str, conf: Conf, changed: Callable[[str, int], None
 
     base = f"net.ipv6.conf.{name.replace('.', '/')}."
     add = net.sysctl.register_int
+    add(f"{base}mc_forwarding", conf.mc_forwarding, writable=False)  # a routing daemon's business
     for setting, minimum, maximum in _RANGES:
         add(base + setting, getattr(conf, setting), minimum, maximum, on_change(setting))
 

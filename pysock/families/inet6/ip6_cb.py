@@ -11,14 +11,14 @@ class Ip6Cb:
     """Offsets of extension headers from the IPv6 header, 0: there is none. ``dst0`` are the destination options in
     front of a routing header, ``dst1`` those behind it or without one. ``frag_max_size`` is the size of the largest
     fragment that the packet came in, IPv6 header included, 0 if it was whole; ``fragmented`` that it had a fragment
-    header.
+    header. ``forwarded``: this host has routed it to its group (IP6SKB_FORWARDED).
     """
 
-    __slots__ = ("dst0", "dst1", "frag_max_size", "fragmented", "hop", "router_alert", "routing")
+    __slots__ = ("dst0", "dst1", "forwarded", "frag_max_size", "fragmented", "hop", "router_alert", "routing")
 
     def __init__(self) -> None:
         self.hop = self.dst0 = self.routing = self.dst1 = self.frag_max_size = 0
-        self.fragmented = self.router_alert = False
+        self.fragmented = self.router_alert = self.forwarded = False
 
 
 def cb_of(skb: SkBuff) -> Ip6Cb | None:

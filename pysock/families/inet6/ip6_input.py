@@ -12,6 +12,7 @@ RFC wants one, and freed.
 from __future__ import annotations
 
 from pysock.core.netfilter import NF_INET_LOCAL_IN, NF_INET_PRE_ROUTING, NFPROTO_IPV6, netfilter_of
+from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb, skb_pull, skb_push
 from pysock.families.inet.fib import RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
@@ -194,7 +195,19 @@ def _route_input(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, nexth
         _local_in(inet6, skb, nexthdr, nhoff)
     elif kind == RTN_MULTICAST:
         mibs.InMcastPkts += 1
-        if is_member(dev, daddr):
+        ours = is_member(dev, daddr)
+        mroute = inet6.mroute
+        if mroute is not None and mroute.wants(skb, daddr):
+            from pysock.families.inet6.ip6mr import is_mld
+
+            if is_mld(skb, nexthdr):
+                ours = True
+            elif ours:
+                mroute.input(skb_clone(skb), saddr, daddr)
+            else:
+                mroute.input(skb, saddr, daddr)
+                return
+        if ours:
             _local_in(inet6, skb, nexthdr, nhoff)
         else:
             kfree_skb(skb, "IP_INADDRERRORS")

@@ -35,6 +35,7 @@ from pysock.families.inet.v6part import V6Part
 from pysock.families.inet6 import route
 from pysock.families.inet6.addr import SCOPE_NODELOCAL
 from pysock.families.inet6.devconf import is_member
+from pysock.families.inet6.net import Inet6Net
 from pysock.families.inet6.route import Rt6
 from pysock.uapi.if_ether import ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_LOOPBACK
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.route import Rtable
-    from pysock.families.inet6.net import Inet6Net
 
 #: version, traffic class and flow label | payload length | next header, hop limit, addresses
 _pack = Struct("!4sH34s").pack
@@ -308,13 +308,20 @@ def finish_accepted(inet6: Inet6Net, rt: Rt6, payload: SkBuff, loop: bool, mtu: 
     return result
 
 
+def _routed(skb: SkBuff, rt: Rt6) -> bool:
+    """Whether a multicast of our own is to come back, so that this host can send it on as a router."""
+    mroute = rt.dev.net.get(Inet6Net).mroute
+    return mroute is not None and mroute.wants(skb, rt.daddr)
+
+
 def loop_back(rt: Rt6, skb: SkBuff, loop: bool) -> bool:
     """Give our own host its copy of a finished multicast that it is a member of. False when the packet must not leave
-    the host: hop limit 0, or a group of node scope. ``skb.data`` is at the IPv6 header.
+    the host: hop limit 0, or a group of node scope. What this host routes comes back too. ``skb.data`` is at the IPv6
+    header.
     """
     if rt.loopback:
         return True
-    if loop and is_member(rt.dev, rt.daddr):
+    if loop and (is_member(rt.dev, rt.daddr) or _routed(skb, rt)):
         copy = skb_clone(skb)
         copy.pkt_type = PACKET_LOOPBACK
         copy.dst = rt

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pysock.core.netfilter import Netfilter
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.net import InetNet
+    from pysock.families.inet6.ip6mr import Ip6mr
 
 
 class ErrorHandler6(Protocol):
@@ -44,7 +45,7 @@ class Inet6Net:
     same for errors. ``echo_reply(skb)`` takes echo replies (ping sockets); the packet stays the caller's.
     ``early_demux``: the 36 bytes of addresses and ports as on the wire -> the Sock of a connection; not asked when the
     source is link-local. ``udp_early`` is UDP's short way, see `udp6_input.make_early`. ``nf`` are
-    the netfilter hooks, None while IPv6 has none.
+    the netfilter hooks, None while IPv6 has none, ``mroute`` the multicast routes, None while nobody asked for any.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Inet6Net:
         "inet",
         "kernel",
         "mibs",
+        "mroute",
         "nd",
         "net",
         "nf",
@@ -81,6 +83,7 @@ class Inet6Net:
         self.raw_error: Callable[[int, bytes, int, int, int, int, bytes, NetDevice], None] | None = None
         self.echo_reply: Callable[[SkBuff], None] | None = None
         self.nf: Netfilter | None = None
+        self.mroute: Ip6mr | None = None
         self.udp_early: Callable[[SkBuff, bytes], bool] | None = None
         #: The neighbour table; `ndisc.setup` makes it.
         self.nd: NeighTable

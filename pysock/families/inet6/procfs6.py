@@ -37,6 +37,15 @@ def setup(inet6: Inet6Net) -> None:
     proc["net/if_inet6"] = partial(if_inet6, inet6)
     proc["net/ipv6_route"] = partial(ipv6_route, inet6)
     proc["net/igmp6"] = partial(igmp6, inet6)
+    proc["net/ip6_mr_vif"] = partial(_mroute, inet6, "proc_vif")
+    proc["net/ip6_mr_cache"] = partial(_mroute, inet6, "proc_cache")
+
+
+def _mroute(inet6: Inet6Net, name: str) -> str:
+    from pysock.families.inet6 import ip6mr_sock
+
+    shown: str = getattr(ip6mr_sock, name)(inet6)
+    return shown
 
 
 def if_inet6(inet6: Inet6Net) -> str:

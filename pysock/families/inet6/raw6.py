@@ -34,6 +34,7 @@ from pysock.families.inet6.mcast_sock import wants
 from pysock.families.inet6.net import Inet6Net
 from pysock.uapi import in6
 from pysock.uapi.in_ import IPPROTO_ICMPV6, IPPROTO_IPV6, IPPROTO_RAW, SO_EE_ORIGIN_ICMP6
+from pysock.uapi.mroute import SIOCGETSGCNT, SIOCGETVIFCNT
 from pysock.uapi.socket import MSG_OOB, SOL_ICMPV6
 from pysock.uapi.tcp import TCP_ESTABLISHED
 from pysock.wire.checksum import finish, fold, pseudo_v6
@@ -175,6 +176,20 @@ class Raw6Proto(Datagram6):
 
     def unhash(self, sk: Raw6Sock) -> None:
         sk.table.unhash(sk)
+
+    def close(self, sk: Raw6Sock, deadline: int) -> None:
+        mroute = pinfo(sk).inet6.mroute
+        if mroute is not None and mroute.sock is sk:
+            mroute.stop()
+        Datagram6.close(self, sk, deadline)
+
+    def ioctl(self, sk: Raw6Sock, cmd: int, arg: bytes | int) -> bytes | int:
+        """Counters of multicast routing, and what all datagram sockets have."""
+        if cmd in (SIOCGETVIFCNT, SIOCGETSGCNT):
+            from pysock.families.inet6.ip6mr_sock import mroute_ioctl
+
+            return mroute_ioctl(pinfo(sk).inet6, cmd, arg)
+        return Datagram6.ioctl(self, sk, cmd, arg)
 
     def get_port(self, sk: Raw6Sock, port: int) -> None:
         """bind() has set the address; there are no ports (rawv6_bind)."""

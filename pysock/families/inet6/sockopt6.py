@@ -45,6 +45,7 @@ from pysock.families.inet6.inet6_sock import (
 from pysock.families.inet6.ip6_cmsg import EXTENSIONS, IN6_PKTINFO
 from pysock.uapi import in6
 from pysock.uapi.in_ import IPPROTO_IP, IPPROTO_IPV6
+from pysock.uapi.mroute import MRT_BASE, MRT_MAX
 from pysock.uapi.sockaddr import pack_in6
 from pysock.uapi.socket import AF_INET6, SOCK_RAW, SOCK_STREAM
 from pysock.uapi.tcp import TCP_CLOSE, TCP_ESTABLISHED, TCP_LISTEN
@@ -107,6 +108,10 @@ def setsockopt(sk: InetSock, level: int, optname: int, value: bytes) -> None:
         sockopt.setsockopt(sk, level, optname, value)
     elif level != IPPROTO_IPV6 or optname in (in6.IPV6_CHECKSUM, in6.IPV6_HDRINCL):
         sk.prot.setsockopt(sk, level, optname, value)
+    elif MRT_BASE <= optname <= MRT_MAX:
+        from pysock.families.inet6 import ip6mr_sock
+
+        ip6mr_sock.setsockopt(sk, optname, value)
     else:
         part = pinfo(sk)
         _set(sk, part, optname, value)
@@ -120,6 +125,10 @@ def getsockopt(sk: InetSock, level: int, optname: int, optlen: int) -> bytes:
         return sockopt.getsockopt(sk, level, optname, optlen)
     if level != IPPROTO_IPV6 or optname in (in6.IPV6_CHECKSUM, in6.IPV6_HDRINCL):
         return sk.prot.getsockopt(sk, level, optname, optlen)
+    if MRT_BASE <= optname <= MRT_MAX:
+        from pysock.families.inet6 import ip6mr_sock
+
+        return ip6mr_sock.getsockopt(sk, optname)[:optlen]
     part = pinfo(sk)
     if optname in _RX_OPTIONS:
         value = int(bool(part.rxopt & _RX_OPTIONS[optname]))
