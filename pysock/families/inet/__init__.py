@@ -3,8 +3,8 @@
 What lives here: `af_inet` (the family and its ProtoOps), `protosw` (the protocol switch), `net` (what the family
 keeps per namespace), `devinet` and `devconf` (addresses and settings of devices), `fib`, `fib_rules`, `route` and
 `nexthop`, `arp`, `ip_input`, `ip_output`, `ip_forward`, `ip_options`, `ip_fragment` and `ip_reasm`, `icmp`, `igmp`,
-`udp`, `udplite`, `ping`, `raw`, and the package `tcp`. `inet6` stands on the transports here; `v6part` is what they
-know of it.
+`mroute` and `ipmr` (multicast routing), `udp`, `udplite`, `ping`, `raw`, and the package `tcp`. `inet6` stands on the
+transports here; `v6part` is what they know of it.
 
 What it may import: `core`, `wire`, `uapi`. Never another family.
 

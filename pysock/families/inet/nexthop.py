@@ -127,11 +127,21 @@ def update_pmtu(inet: InetNet, daddr: bytes, mtu: int) -> None:
     limits.remember(daddr, RouteException(mtu, locked, known.gateway if known is not None else None, now + life))
 
 
+def _is_gateway(inet: InetNet, dev: NetDevice, address: bytes) -> bool:
+    """Whether some route has this gateway (ip_fib_check_default)."""
+    return any(
+        (entry.gateway == address and entry.dev is dev)
+        or any(hop.gateway == address and hop.dev is dev for hop in entry.nexthops)
+        for entry in inet.fib.entries()
+    )
+
+
 def redirect(inet: InetNet, dev: NetDevice, daddr: bytes, old: bytes, new: bytes) -> bool:
     """The gateway ``old`` says that ``new`` is the better one for ``daddr`` (__ip_do_redirect); whether it is followed.
 
     Only if ``old`` is the gateway that we use, ``new`` is a neighbour on the same link whose address can be found, and
-    accept_redirects and its like allow it.
+    accept_redirects and its like allow it: without shared_media, secure_redirects wants a ``new`` that is a gateway
+    already.
     """
     state = in_device(dev)
     if dev.flags & IFF_LOOPBACK or new == old or is_multicast(new) or not new[0] or new == b"\xff\xff\xff\xff":
@@ -142,8 +152,11 @@ def redirect(inet: InetNet, dev: NetDevice, daddr: bytes, old: bytes, new: bytes
     entry = inet.fib.local.lookup(new)
     if entry is not None:
         return False  # ourselves, or a broadcast address
-    if not (state.conf.shared_media or state.all.shared_media) and not onlink(dev, new, old):
-        return False
+    if not (state.conf.shared_media or state.all.shared_media):
+        if not onlink(dev, new, old):
+            return False
+        if (state.conf.secure_redirects or state.all.secure_redirects) and not _is_gateway(inet, dev, new):
+            return False
     try:
         rt = route.output(inet, daddr)
         if rt.gateway != old or rt.dev is not dev or rt.type != RTN_UNICAST:

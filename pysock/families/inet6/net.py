@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
     from pysock.families.inet.net import InetNet
     from pysock.families.inet6.ip6mr import Ip6mr
+    from pysock.families.inet6.router_pref import RouterChoice
 
 
 class ErrorHandler6(Protocol):
@@ -66,6 +67,7 @@ class Inet6Net:
         "protos",
         "raw_deliver",
         "raw_error",
+        "routers",
         "state",
         "udp_early",
     )
@@ -87,6 +89,8 @@ class Inet6Net:
         self.udp_early: Callable[[SkBuff, bytes], bool] | None = None
         #: The neighbour table; `ndisc.setup` makes it.
         self.nd: NeighTable
+        #: Which routers answer; `router_pref.setup` makes it.
+        self.routers: RouterChoice
         self.forwarding = False
         self.bindv6only = False
         self.nonlocal_bind = False

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
 hookimpl = pluggy.HookimplMarker("pysock")
 _NAME = "pysock.families.inet6.net.Inet6Net"
-_FILES = ("net/snmp6", "net/if_inet6", "net/ipv6_route", "net/igmp6", "net/stat/ndisc_cache")
+_FILES = (
+    "net/snmp6",
+    "net/if_inet6",
+    "net/ipv6_route",
+    "net/igmp6",
+    "net/ip6_mr_vif",
+    "net/ip6_mr_cache",
+    "net/stat/ndisc_cache",
+)
 
 
 @hookimpl

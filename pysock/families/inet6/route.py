@@ -126,7 +126,8 @@ def output(
         rt = _lookup(inet6, daddr, saddr, oif, prefs)
         if inet6.nf is not None:
             rt = detour(rt)
-        fib.remember(key, rt)
+        if not inet6.routers.dead:  # else each flow asks: see router_pref.py
+            fib.remember(key, rt)
     return rt
 
 
@@ -141,6 +142,8 @@ def _lookup(inet6: Inet6Net, daddr: bytes, saddr: bytes, oif: int, prefs: int) -
         raise err(errno.ENETUNREACH)
     if entry.type in _FAILURES:
         raise err(_FAILURES[entry.type])
+    if entry.gateway is not None and inet6.routers.dead and not inet6.forwarding:
+        entry = inet6.routers.choose(entry, oif)
     dev = entry.dev
     assert dev is not None
     if not dev.flags & IFF_UP:

@@ -15,6 +15,7 @@ from pysock.families.inet6 import (
     procfs6,
     raw6,
     reassembly,
+    router_pref,
     tcp6,
     udp6,
     udplite6,
@@ -52,6 +53,7 @@ def setup_net(net: Net) -> Inet6Net:
     raw6.setup(inet6)
     reassembly.setup(inet6)
     ndisc.setup(inet6)
+    router_pref.setup(inet6)
     addrconf.setup(inet6)
     ip6_input.setup(inet6)
     return inet6

@@ -344,6 +344,30 @@ def test_redirects_that_are_not_believed(lab: Hosts, old: str, new: str) -> None
     assert one.inet.fib.exceptions == {}
 
 
+def test_secure_redirects(lab: Hosts) -> None:
+    """On a link that is not shared_media, only to what is a gateway already; or to any neighbour, without."""
+    one, _ = on_one_link(lab)
+    know(one, "10.0.0.3")
+    for name in ("eth0", "all"):
+        one.sysctl(f"net.ipv4.conf.{name}.shared_media", 0)
+    fd = one.socket()
+
+    def followed() -> bool:
+        lab.sleep(30)
+        one.sendto(fd, b"x", ("10.9.0.1", 9))
+        return a("10.9.0.1") in one.inet.fib.exceptions
+
+    assert not followed()
+    for name in ("eth0", "all"):
+        one.sysctl(f"net.ipv4.conf.{name}.secure_redirects", 0)
+    assert followed()
+    lab.sleep(301)
+    one.sysctl("net.ipv4.conf.eth0.secure_redirects", 1)
+    assert not followed()
+    one.route("192.0.2.0/24", via="10.0.0.3")
+    assert followed()
+
+
 # --- who may send what ------------------------------------------------------------------------------------------------
 
 
