@@ -21,6 +21,7 @@ from pysock.core.skbuff import SkBuff
 from pysock.families.inet.arp import arp_of
 from pysock.families.inet.devinet import add_address
 from pysock.families.inet.fib import RTN_UNICAST, FibEntry
+from pysock.families.inet.fib_config import add_route
 from pysock.syscalls.file import sys_ioctl
 from pysock.syscalls.socket import sys_connect
 from pysock.uapi.if_ import IFF_NOARP, IFF_POINTOPOINT
@@ -460,3 +461,19 @@ def test_an_error_about_what_waited_quotes_it(host: ArpHost) -> None:
     assert (data, addr) == (b"payload", ("10.0.0.2", 9))
     assert struct.unpack_from("=IBBB", control[0][2]) == (errno.EHOSTUNREACH, 2, icmp.DEST_UNREACH, icmp.HOST_UNREACH)
     assert flags & 0x2000
+
+
+def test_a_scan_through_a_router_is_bounded(host: ArpHost) -> None:
+    """Each address of the link costs an entry and a question while it is asked for, and nothing afterwards."""
+    host.sysctl("net.ipv4.ip_forward", 1)
+    add_route(host.inet, a("10.0.0.0"), 16, dev=host.dev)
+    table = host.inet.arp
+    for i in range(3000):
+        packet = ipv4.build(a("192.0.2.7"), (0x0A000100 + i).to_bytes(4, "big"), 17, bytes(100), ttl=9)
+        host.frame_arrives(host.dev.dev_addr + PEER + b"\x08\0" + packet)
+    assert table.count <= table.gc_thresh3
+    host.sleep(10)
+    assert all(not neigh.queue for neigh in table.entries())
+    assert table.stats.table_fulls > 0
+    assert host.counted()["IpInReceives"] == 3000
+    assert host.log == []
