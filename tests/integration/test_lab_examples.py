@@ -13,7 +13,13 @@ from support.patience import PATIENCE
 from support.suites import LEAN, WITH_PYSOCK
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-WANTED = {"lossy_link": "lossy", "partition": "partition", "router": "router", "bridge": "bridge"}
+WANTED = {
+    "lossy_link": "lossy",
+    "partition": "partition",
+    "router": "router",
+    "multicast_router": "multicast",
+    "bridge": "bridge",
+}
 
 
 @pytest.mark.parametrize("name", WANTED)
