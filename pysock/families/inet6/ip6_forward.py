@@ -1,6 +1,6 @@
 """Forwarding (RFC 8200 3; ip6_forward in net/ipv6/ip6_output.c): a router sends on what is not for it.
 
-Not here: redirects to the sender, proxied neighbours.
+What leaves by the link that it came in by is redirected (redirect.py). Not here: proxied neighbours.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from pysock.core.gso import gso_fits
 from pysock.core.skb_copy import skb_cow_head
 from pysock.core.skbuff import SkBuff, kfree_skb, skb_push
-from pysock.families.inet6 import icmp6, ip6_output, route
+from pysock.families.inet6 import icmp6, ip6_output, redirect, route
 from pysock.families.inet6.addr import ANY6, is_linklocal, is_multicast
+from pysock.families.inet6.ip6_cb import cb_of
 from pysock.wire.icmpv6 import DEST_UNREACH, NOROUTE, PKT_TOOBIG, TIME_EXCEED
 
 TYPE_CHECKING = False
@@ -49,6 +50,10 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
         kfree_skb(skb, "IP_INADDRERRORS")
         return
     came_in = skb.dev
+    if rt.dev is came_in:
+        cb = cb_of(skb)
+        if cb is None or not cb.routing:
+            redirect.send(inet6, skb, rt, saddr, daddr)
     size = skb.len + skb.data - skb.network_header
     if size > rt.mtu and not (skb.gso_size and gso_fits(skb, skb.network_header, skb.data, rt.mtu)):
         icmp6.send(inet6, skb, PKT_TOOBIG, 0, rt.mtu)

@@ -11,7 +11,8 @@ from pysock.families.inet6.addr import ANY6
 from pysock.families.inet6.fib6 import Fib6Entry
 from pysock.wire import icmpv6, ipv6
 
-NEAR = a6("2001:db8::5")
+NEAR = a6("2001:db7::5")  # behind a router on the link
+HERE = a6("2001:db8::5")
 FAR = a6("2001:db9::5")
 
 
@@ -19,6 +20,7 @@ FAR = a6("2001:db9::5")
 def wire(wire: Wire6) -> Wire6:
     wire.sysctl("net.ipv6.conf.all.forwarding", 1)
     wire.add("2001:db9::1/64")
+    gateway(wire, "2001:db7::", "fe80::77", "w0")
     wire.lab.settle(10)
     wire.sent()
     return wire
@@ -57,7 +59,7 @@ def test_sources_that_stay_on_their_link(wire: Wire6, src: bytes) -> None:
         assert wire.counted()["Ip6InAddrErrors"] == 1
         assert wire.sent() == []
     else:
-        assert len(wire.sent()) == 1  # it leaves where it came in
+        assert len([packet for packet in wire.sent() if packet[6] == 200]) == 1  # it leaves where it came in
 
 
 def gateway(host: Host6, prefix: str, via: str, dev: str = "eth0") -> None:
@@ -91,3 +93,50 @@ def test_path_mtu_discovery_across_a_router(lab: Lab6) -> None:
     a.ping(FAR, b"there and back")
     lab.settle(1)
     assert a.replies == [b"there and back"]
+
+
+# --- redirects --------------------------------------------------------------------------------------------------------
+
+
+def redirects(wire: Wire6, src: bytes = HERE, dst: bytes = FAR, size: int = 100) -> list[tuple[bytes, bytes]]:
+    """What ``src`` is told when it sends to ``dst``: (target, destination)."""
+    packet = ipv6.build(src, dst, 200, bytes(size), hop_limit=9)
+    wire.inject(packet)
+    found = []
+    for sent in wire.sent():
+        header, _, protocol, message = parsed(sent)
+        if protocol == 58 and message[0] == icmpv6.REDIRECT:
+            assert (header.src, header.dst, header.hop_limit) == (wire.linklocal(), src, 255)
+            assert icmpv6.verify(message, header.src, header.dst)
+            options = icmpv6.walk_options(message[40:])
+            (quoted,) = (data for kind, data in options if kind == icmpv6.OPT_REDIRECTED)
+            assert quoted[6:] == packet[: len(quoted) - 6]
+            assert len(sent) <= 1280
+            found.append((message[8:24], message[24:40]))
+    return found
+
+
+def test_a_neighbour_is_told_of_a_neighbour(wire: Wire6) -> None:
+    assert redirects(wire) == [(FAR, FAR)]
+    assert redirects(wire, dst=a6("2001:db9::6"), size=1400) == [(a6("2001:db9::6"), a6("2001:db9::6"))]
+    assert wire.counted()["Icmp6OutRedirects"] == 2
+
+
+def test_a_neighbour_is_told_of_a_better_router(wire: Wire6) -> None:
+    assert redirects(wire, dst=NEAR) == [(a6("fe80::77"), NEAR)]
+
+
+def test_who_is_not_redirected(wire: Wire6) -> None:
+    assert redirects(wire, src=NEAR) == []  # it came from another router
+    gateway(wire, "2001:dba::", "2001:db8::9", "w0")
+    assert redirects(wire, dst=a6("2001:dba::1")) == []  # a redirect names a router by its link-local address
+
+
+def test_redirects_are_limited(wire: Wire6) -> None:
+    """Six at once, then one a second, for a destination and for a sender."""
+    assert sum(len(redirects(wire)) for _ in range(50)) == 6
+    assert redirects(wire, dst=a6("2001:db9::6")) == []
+    wire.lab.settle(1)
+    assert len(redirects(wire) + redirects(wire)) == 1
+    other = a6("2001:db8::6")
+    assert len(redirects(wire, other, a6("2001:db9::6"))) == 1
