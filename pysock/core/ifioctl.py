@@ -145,6 +145,7 @@ _SETTERS: dict[int, Callable[[NetDevice, bytes], None]] = {
     nr.SIOCDELMULTI: _del_multi,
 }
 _BOND = range(nr.SIOCBONDENSLAVE, nr.SIOCBONDCHANGEACTIVE + 1)
+_FOR_ALL = (nr.SIOCBONDSLAVEINFOQUERY, nr.SIOCBONDINFOQUERY)
 _BRIDGE = range(nr.SIOCBRADDBR, nr.SIOCBRDELIF + 1)
 _PRIVATE = (*range(nr.SIOCDEVPRIVATE, nr.SIOCDEVPRIVATE + 16), nr.SIOCGMIIPHY, nr.SIOCGMIIREG, nr.SIOCSMIIREG)
 
@@ -193,7 +194,7 @@ def dev_ioctl(net: Net, creds: Credentials, cmd: int, arg: bytes) -> bytes:
             raise err(errno.ENODEV)
         return _answer(arg, pack_ifname(dev.name) + data)
     getter = _GETTERS.get(cmd)
-    if getter is None and not creds.capable(CAP_NET_ADMIN):
+    if getter is None and cmd not in _FOR_ALL and not creds.capable(CAP_NET_ADMIN):
         raise err(errno.EPERM)
     dev = net.dev_by_name.get(name.partition(":")[0] if getter is not None else name)  # "eth0:1" is an alias of eth0
     if dev is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import errno
+import struct
 
 import pytest
 from support.devices import boot, frame, ops_of, packet, softirqs, wire
@@ -289,11 +291,31 @@ def test_ioctls_and_proc() -> None:
     assert one.master is bond
     fails(errno.ENODEV, ioctl, nr.SIOCBONDENSLAVE, "eth9")
     fails(errno.EPERM, ioctl, nr.SIOCBONDRELEASE, "eth0", Credentials(caps=0))
-    fails(errno.EOPNOTSUPP, ioctl, nr.SIOCBONDINFOQUERY, "")
+    fails(errno.EFAULT, ioctl, nr.SIOCBONDINFOQUERY, "")
     fails(errno.EOPNOTSUPP, dev_ioctl, net, Credentials(), nr.SIOCBONDENSLAVE, pack_ifreq("lo", pack_ifname("eth0")))
     dev_change_name(bond, "team")
     assert "net/bonding/bond0" not in net.proc
     assert net.proc["net/bonding/team"]().startswith("Ethernet Channel Bonding Driver: ")
+
+
+def test_what_ifenslave_asks() -> None:
+    kernel, _, ops, one, _ = bonded("active-backup", miimon=50)
+    netif_carrier_off(one)
+    kernel.sleep(200 * MS)
+
+    def query(cmd: int, raw: bytes) -> bytes:
+        data = array.array("B", raw)
+        request = pack_ifreq("bond0", struct.pack("=Q", data.buffer_info()[0]))
+        dev_ioctl(kernel.init_net, Credentials(caps=0), cmd, request)
+        return data.tobytes()
+
+    assert struct.unpack("=3i", query(nr.SIOCBONDINFOQUERY, bytes(12))) == (1, 2, 50)
+    first = query(nr.SIOCBONDSLAVEINFOQUERY, bytes(28))
+    assert struct.unpack("=i16sbb2xI", first) == (0, pack_ifname("eth0"), 2, 1, 1)
+    second = query(nr.SIOCBONDSLAVEINFOQUERY, struct.pack("=i24x", 1))
+    assert struct.unpack("=i16sbb2xI", second) == (1, pack_ifname("eth1"), 0, 0, 0)
+    fails(errno.ENODEV, query, nr.SIOCBONDSLAVEINFOQUERY, struct.pack("=i24x", 2))
+    assert ops.failovers == 2
 
 
 # --- two hosts --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import errno
+import struct
 from functools import partial
 
 import pytest
@@ -25,6 +27,7 @@ from pysock.core.kernel import Kernel
 from pysock.drivers.bridge import br_add_if, br_del_if
 from pysock.drivers.bridge.attr import br_attr, br_attr_store, port_attr, port_attr_store
 from pysock.drivers.bridge.device import bridge_ops
+from pysock.uapi import if_bridge as uapi
 from pysock.uapi import ioctl as nr
 from pysock.uapi.if_ import IFREQ_INT, pack_ifname, pack_ifreq
 
@@ -184,3 +187,56 @@ def test_a_port_with_an_mtu_that_no_bridge_has(kernel: Kernel) -> None:
     assert (br.mtu, dummy.master) == (1500, br)
     dev_set_mtu(dummy, 600)
     assert br.mtu == 600
+
+
+class Brctl:
+    """SIOCDEVPRIVATE as brctl(8) does it, without /sys."""
+
+    def __init__(self, kernel: Kernel, br: NetDevice) -> None:
+        self.kernel = kernel
+        self.br = br
+
+    def call(self, cmd: int, one: int = 0, two: int = 0, three: int = 0) -> None:
+        args = array.array("B", uapi.BRCTL_ARGS.pack(cmd, one, two, three))
+        pointer = struct.pack("=Q", args.buffer_info()[0])
+        ioctl(self.kernel, nr.SIOCDEVPRIVATE, pack_ifreq(self.br.name, pointer))
+
+    def ask(self, cmd: int, size: int, two: int = 0, three: int = 0) -> bytes:
+        data = array.array("B", bytes(size))
+        self.call(cmd, data.buffer_info()[0], two, three)
+        return data.tobytes()
+
+
+def test_brctl_without_sys(kernel: Kernel) -> None:
+    br, dev = bridge(kernel), wire(kernel)
+    brctl = Brctl(kernel, br)
+    brctl.call(uapi.BRCTL_ADD_IF, dev.ifindex)
+    assert dev.master is br
+    for cmd, name, value in (
+        (uapi.BRCTL_SET_BRIDGE_STP_STATE, "stp_state", 1), (uapi.BRCTL_SET_BRIDGE_HELLO_TIME, "hello_time", 300),
+        (uapi.BRCTL_SET_BRIDGE_PRIORITY, "priority", 4096), (uapi.BRCTL_SET_AGEING_TIME, "ageing_time", 100),
+    ):  # fmt: skip
+        brctl.call(cmd, value)
+        assert br_attr(br, name) == str(value)
+    brctl.call(uapi.BRCTL_SET_PATH_COST, 1, 7)
+    assert port_attr(dev, "path_cost") == "7"
+    brctl.call(uapi.BRCTL_SET_GC_INTERVAL, 5)
+    assert brctl.ask(uapi.BRCTL_GET_PORT_LIST, 16, 4) == struct.pack("=4i", 0, dev.ifindex, 0, 0)
+    info = uapi.BRIDGE_INFO.unpack(brctl.ask(uapi.BRCTL_GET_BRIDGE_INFO, uapi.BRIDGE_INFO.size))
+    assert info[:6] == (bytes.fromhex("1000020000000001"), bytes.fromhex("1000020000000001"), 0, 2000, 300, 1500)
+    port = uapi.PORT_INFO.unpack(brctl.ask(uapi.BRCTL_GET_PORT_INFO, uapi.PORT_INFO.size, 1))
+    assert port[2:6] == (0x8001, 0x8001, 7, 0)
+    fdb = brctl.ask(uapi.BRCTL_GET_FDB_ENTRIES, 32, 2)
+    assert fdb == uapi.FDB_ENTRY.pack(dev.dev_addr, 1, 1, 0, 0) + bytes(16)
+    assert brctl.ask(uapi.BRCTL_GET_FDB_ENTRIES, 32, 2, 1) == bytes(32)
+    fails(errno.EINVAL, brctl.call, uapi.BRCTL_ADD_IF, 99)
+    fails(errno.EINVAL, brctl.call, uapi.BRCTL_SET_PATH_COST, 9, 1)
+    fails(errno.ERANGE, brctl.call, uapi.BRCTL_SET_BRIDGE_MAX_AGE, 1)
+    fails(errno.EINVAL, brctl.call, uapi.BRCTL_GET_PORT_LIST, 0, 5000)
+    fails(errno.EFAULT, brctl.call, uapi.BRCTL_GET_BRIDGE_INFO, 8)
+    fails(errno.EOPNOTSUPP, brctl.call, 99)
+    fails(errno.EFAULT, ioctl, kernel, nr.SIOCDEVPRIVATE, pack_ifreq("br0", bytes(8)))
+    fails(errno.EOPNOTSUPP, ioctl, kernel, nr.SIOCDEVPRIVATE + 1, pack_ifreq("br0", bytes(8)))
+    fails(errno.EPERM, ioctl, kernel, nr.SIOCDEVPRIVATE, pack_ifreq("br0", bytes(8)), False)
+    brctl.call(uapi.BRCTL_DEL_IF, dev.ifindex)
+    assert dev.master is None

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 from support.devices import boot, frame, ops_of, wire
 from support.realnet import RealNet
 
+from pysock.core.capability import Credentials
 from pysock.core.dev import netif_rx
 from pysock.core.device import NetDevice, dev_open
 from pysock.core.eth import eth_type_trans
+from pysock.core.ifioctl import dev_ioctl
 from pysock.core.skbuff import SkBuff
 from pysock.drivers.bridge import br_add_if
 from pysock.drivers.bridge.attr import br_attr, br_attr_store, port_attr, port_attr_store
+from pysock.uapi import if_bridge as uapi
+from pysock.uapi.if_ import pack_ifreq
+from pysock.uapi.ioctl import SIOCDEVPRIVATE
 from pysock.wire import stp
 
 ETH_P_ALL = 3
@@ -212,4 +220,47 @@ def test_our_root_is_theirs(net: RealNet) -> None:
         assert "state listening" in shown
         assert "designated_bridge 1000.2:0:0:0:0:1 " in shown
     finally:
+        real.close()
+
+
+def test_brctl_sees_the_same(net: RealNet) -> None:
+    """The structures of SIOCDEVPRIVATE, as far as they do not depend on the instant."""
+    real, ours = Real(net, "ageing_time", "12300", "priority", "4096"), Ours(ageing_time=12300, priority=4096)
+    asked = net.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        for n in range(3):
+            real.sockets[n].send(frame(dst=ALL, src=(A, B, C)[n]))
+            real.sockets[n].send(END)
+            ours.arrive(n, frame(dst=ALL, src=(A, B, C)[n]))
+        for n in range(3):
+            real.until(real.sockets[n], END)  # so it has been through the bridge
+            real.until(real.sockets[n], END)
+
+        def both(cmd: int, size: int, two: int = 0, three: int = 0) -> tuple[bytes, bytes]:
+            found = []
+            for ask in (
+                lambda raw: fcntl.ioctl(asked.fileno(), SIOCDEVPRIVATE, raw),
+                lambda raw: dev_ioctl(ours.kernel.init_net, Credentials(), SIOCDEVPRIVATE, raw),
+            ):
+                data = array.array("B", bytes(size))
+                args = array.array("B", uapi.BRCTL_ARGS.pack(cmd, data.buffer_info()[0], two, three))
+                ask(pack_ifreq("br0", struct.pack("=Q", args.buffer_info()[0])))
+                found.append(data.tobytes())
+            return found[0], found[1]
+
+        theirs, mine = (uapi.BRIDGE_INFO.unpack(raw) for raw in both(uapi.BRCTL_GET_BRIDGE_INFO, uapi.BRIDGE_INFO.size))
+        same = (*range(5), *range(8, 14))  # three times are in jiffies there, by oversight
+        assert [theirs[n] for n in same] == [mine[n] for n in same]
+        for n in range(1, 4):
+            pair = both(uapi.BRCTL_GET_PORT_INFO, uapi.PORT_INFO.size, n)
+            theirs, mine = (uapi.PORT_INFO.unpack(raw) for raw in pair)
+            assert theirs[:-3] == mine[:-3]
+        known = []
+        for raw in both(uapi.BRCTL_GET_FDB_ENTRIES, 16 * 50, 50):
+            entries = [uapi.FDB_ENTRY.unpack_from(raw, at) for at in range(0, 800, 16)]
+            known.append({entry[:3] for entry in entries if entry[0][4] == 1})
+        assert known[0] == known[1]
+        assert len(known[0]) == 3
+    finally:
+        asked.close()
         real.close()

@@ -15,7 +15,7 @@ handed on. Links are looked at every ``miimon`` ms, as Linux does; but the timer
 seen: a slave's carrier changed, a delay runs, an announcement is to be repeated. So a bond at rest costs nothing and
 lets virtual time come to rest. (One that asks by ARP, or speaks LACP, never rests.)
 
-Not here: balance-tlb and -alb, SIOCBONDINFOQUERY (it wants a pointer; read /proc/net/bonding/NAME).
+Not here: balance-tlb and -alb.
 """
 
 from __future__ import annotations
@@ -503,9 +503,14 @@ class BondOps(EthDeviceOps):
     # -- ioctls ----------------------------------------------------------------------------------------------
 
     def ndo_siocbond(self, dev: NetDevice, cmd: int, data: bytes) -> bytes:
-        """bond_do_ioctl(): the union of the ifreq names a slave. ENODEV for an unknown one."""
+        """bond_eth_ioctl(): the union of the ifreq names a slave, ENODEV for an unknown one; or it points to a
+        structure to be filled in.
+        """
         if cmd in (nr.SIOCBONDINFOQUERY, nr.SIOCBONDSLAVEINFOQUERY):
-            raise err(errno.EOPNOTSUPP)
+            from pysock.drivers.bonding.query import bond_query
+
+            bond_query(self, cmd, data)
+            return data
         slave = dev.net.dev_by_name.get(unpack_ifname(data[:16]))
         if slave is None:
             raise err(errno.ENODEV)

@@ -16,7 +16,7 @@ What lives here, in the order in which a frame meets it:
     stp.py        Stp, StpPort: the spanning tree, made when it is first turned on;  bpdu.py  its frames
     interface.py  br_add_if, br_del_if, and what happens to ports
     attr.py       the attributes under /sys/class/net/*/bridge and brport, by name
-    ioctl.py      SIOCBRADDBR and its kin, for brctl(8)
+    ioctl.py      SIOCBRADDBR and its kin, for brctl(8);  private.py  SIOCDEVPRIVATE
 
 Of multicast snooping there is what keeps thousands of ports quiet: reports of membership (IGMP, MLD) go only where a
 querier was heard. Groups are flooded. Not here: VLAN filtering, proxy ARP, locked ports, MRP, switch offload; a

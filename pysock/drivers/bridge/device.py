@@ -215,6 +215,15 @@ class BridgeOps(EthDeviceOps):
 
         br_del_if(dev, slave)
 
+    def ndo_do_ioctl(self, dev: NetDevice, cmd: int, data: bytes) -> bytes:
+        """br_dev_siocdevprivate()."""
+        if cmd != nr.SIOCDEVPRIVATE:
+            raise err(errno.EOPNOTSUPP)
+        from pysock.drivers.bridge.private import bridge_private
+
+        bridge_private(dev, data)
+        return data
+
     # -- its address and MTU, which are its ports' -----------------------------------------------------------
 
     def recalculate(self, new: NetDevice | None = None) -> None:
