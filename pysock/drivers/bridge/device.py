@@ -256,9 +256,10 @@ class BridgeOps(EthDeviceOps):
                 mtu = min(self.dev.mtu, new.mtu)
             else:
                 mtu = min((port.mtu for port in self.ports), default=ETH_DATA_LEN)
-            with suppress(OSError):  # less than a bridge may have: it keeps its own
-                dev_set_mtu(self.dev, mtu)
-            self.own_mtu = False
+            if mtu != self.dev.mtu:
+                with suppress(OSError):  # less than a bridge may have: it keeps its own
+                    dev_set_mtu(self.dev, mtu)
+                self.own_mtu = False
 
     # -- ports up and down -----------------------------------------------------------------------------------
 

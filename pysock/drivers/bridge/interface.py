@@ -114,7 +114,7 @@ def br_del_if(br: NetDevice, dev: NetDevice) -> None:
 
 def netdev_event(event: int, dev: NetDevice) -> None:
     """br_device_event(): what happens to ports."""
-    port = port_of(dev)
+    port = port_of(dev) if dev.rx_handler is not None else None
     if port is None:
         return
     bridge = port.bridge
