@@ -46,6 +46,13 @@ def test_around_the_chunk_size(size: int, pattern: bytes) -> None:
     assert csum.partial(data) == by_definition(data)
 
 
+@given(st.binary(max_size=6000), st.integers(0, 1 << 20))
+def test_remainder(data: bytes, more: int) -> None:
+    value = int.from_bytes(data, "big") + more
+    assert csum.remainder(value) == value % 65535
+    assert csum.remainder(65535 * value) == 0
+
+
 def test_the_two_zeros() -> None:
     assert csum.partial(b"") == csum.partial(bytes(10)) == 0
     assert csum.checksum(bytes(10)) == 0xFFFF

@@ -9,6 +9,7 @@ from struct import Struct
 
 from pysock.uapi.if_ether import ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
+from pysock.wire.checksum import remainder
 
 _V4 = Struct("!12xHBxH2xHxB").unpack_from  # EtherType, version and IHL, total length, flags and offset, protocol
 _SUMMED = (IPPROTO_TCP, IPPROTO_UDP)
@@ -37,7 +38,8 @@ def verified(frame: bytes, size: int) -> int:
     value = _int(frame[addresses:end], "big")
     if length & 1:
         value <<= 8
-    if (value + protocol + length) % 0xFFFF:
+    value += protocol + length
+    if value % 0xFFFF if length < 500 else remainder(value):
         return 0
     if protocol == IPPROTO_UDP:
         return size if frame[transport + 6] or frame[transport + 7] else 0  # 0: it has none

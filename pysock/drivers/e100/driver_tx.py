@@ -29,6 +29,7 @@ from pysock.drivers.e100.regs import (
     TCB_EOF,
     TCB_SIZE,
 )
+from pysock.wire.checksum import remainder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class TxRing:
                 value = _int(mem[begin:end], "big")
                 if (end - begin) & 1:
                     value <<= 8
-                check = 0xFFFF - value % 0xFFFF  # never 0, which UDP reads as "none"
+                # Never 0, which UDP reads as "none".
+                check = 0xFFFF - (value % 0xFFFF if size < 500 else remainder(value))
                 mem[field] = check >> 8
                 mem[field + 1] = check & 0xFF
         _store_block(mem, at, 0, command, link, NO_TBD, TCB_EOF | size, self.threshold, 0)
