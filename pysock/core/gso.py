@@ -15,7 +15,7 @@ Not here: tunnels; GRO, the way back (gro.py).
 from __future__ import annotations
 
 from pysock.core.skb_data import skb_copy_bits, skb_header_pointer
-from pysock.core.skbuff import CHECKSUM_PARTIAL, SkBuff
+from pysock.core.skbuff import SkBuff, finished_skb
 from pysock.uapi.if_ether import ETH_P_8021AD, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
 from pysock.uapi.in_ import IPPROTO_TCP, IPPROTO_UDP
 from pysock.wire import ipv4, ipv6, tcp, udp
@@ -136,14 +136,48 @@ def udp_gso_segment(skb: SkBuff) -> list[SkBuff]:
     size = skb.gso_size
     if not at or start + size >= skb.len or not _fits(skb, start):
         return []
-    headers = skb_copy_bits(skb, 0, start)
+    whole = skb.frags[0] if len(skb.frags) == 1 else None
+    if type(whole) is not bytes or len(whole) != skb.len - start:
+        whole = skb_copy_bits(skb, start, skb.len - start)
+    headers = _UdpHeaders(skb, at, size)
     found: list[SkBuff] = []
-    for offset in range(start, skb.len, size):
-        n = min(size, skb.len - offset)
-        one = bytearray(headers)
-        one[at + 4 : at + 6] = (udp.HEADER_SIZE + n).to_bytes(2, "big")
-        found.append(_packet(skb, one, at, skb_copy_bits(skb, offset, n), len(found), IPPROTO_UDP, udp.CHECKSUM_OFFSET))
+    for offset in range(0, len(whole), size):
+        if offset + size > len(whole):
+            headers = _UdpHeaders(skb, at, len(whole) - offset)
+        found.append(_made(skb, headers.of(len(found)), at, whole[offset : offset + size], udp.CHECKSUM_OFFSET))
     return found
+
+
+class _UdpHeaders:
+    """The headers of datagrams of one size, cut from ``skb``, whose UDP header is at ``at``: those of IPv4 differ in
+    their identification, and so in their checksum.
+    """
+
+    __slots__ = ("back", "front", "ident", "middle", "total", "whole")
+
+    def __init__(self, skb: SkBuff, at: int, n: int) -> None:
+        head = bytearray(skb_copy_bits(skb, 0, at + udp.HEADER_SIZE))
+        head[at + 4 : at + 6] = (udp.HEADER_SIZE + n).to_bytes(2, "big")
+        link = skb.network_header - skb.data
+        pseudo = _finish_ip(head, link, at, 0, n, IPPROTO_UDP)
+        head[at + udp.CHECKSUM_OFFSET :] = pseudo.to_bytes(2, "big")
+        self.whole = bytes(head)
+        self.ident = -1
+        if head[link] >> 4 == 4:
+            self.ident = int.from_bytes(head[link + 4 : link + 6], "big")
+            self.front = self.whole[: link + 4]
+            self.middle = self.whole[link + 6 : link + 10]
+            self.back = self.whole[link + 12 :]
+            head[link + 4 : link + 6] = head[link + 10 : link + 12] = b"\0\0"
+            self.total = int.from_bytes(head[link:at], "big") % 0xFFFF
+
+    def of(self, number: int) -> bytes:
+        """Those of the ``number``-th datagram."""
+        if self.ident < 0 or not number:
+            return self.whole
+        ident = (self.ident + number) & 0xFFFF
+        check = 0xFFFF - (self.total + ident) % 0xFFFF
+        return b"".join((self.front, ident.to_bytes(2, "big"), self.middle, check.to_bytes(2, "big"), self.back))
 
 
 def _fits(skb: SkBuff, start: int) -> bool:
@@ -158,17 +192,18 @@ def _packet(
     link = skb.network_header - skb.data
     pseudo = _finish_ip(head, link, at, number, len(payload), protocol)
     head[at + csum_offset : at + csum_offset + 2] = pseudo.to_bytes(2, "big")
-    one = SkBuff(bytes(head), 0, len(head) + len(payload), len(payload), (payload,) if payload else ())
-    one.dev = skb.dev
+    return _made(skb, bytes(head), at, payload, csum_offset)
+
+
+def _made(skb: SkBuff, head: bytes, at: int, payload: bytes, csum_offset: int) -> SkBuff:
+    """A packet cut from ``skb`` of these finished headers."""
+    link = skb.network_header - skb.data
+    n = len(payload)
+    one = finished_skb(head, link, at, n, (payload,) if n else (), skb.protocol, skb.dev, csum_offset)
     one.dst = skb.dst
-    one.protocol = skb.protocol
-    one.mac_header = 0
-    one.network_header = link
-    one.transport_header = at
-    one.ip_summed = CHECKSUM_PARTIAL
-    one.csum_offset = csum_offset
-    if skb.ext is not None:
-        ext = one.ext = skb.ext.copy()
+    ext = skb.ext
+    if ext is not None and ext.says_more():
+        ext = one.ext = ext.copy()
         ext.csum_start = -1
         ext.gso_type = ext.gso_segs = 0
     return one

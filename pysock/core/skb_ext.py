@@ -86,6 +86,13 @@ class SkbExt:
         self.watch: Watch | None = None
         self.tx_stamp: TxStamp | None = None
 
+    def says_more(self) -> bool:
+        """Whether there is anything that a clone inherits, but for what concerns checksums and super-segments."""
+        return bool(
+            self.priority or self.mark or self.tstamp or self.hash or self.queue_mapping or self.pkt_type
+            or self.skb_iif or (self.vlan_tci, self.cb, self.nfct, self.redirect) != (None, None, None, None)
+        )  # fmt: skip
+
     def copy(self) -> SkbExt:
         """What a clone inherits: not the destructor, the frag_list (it needs references), nohdr, watch, tx_stamp."""
         new = SkbExt()

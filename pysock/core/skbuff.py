@@ -226,7 +226,7 @@ def finished_skb(
     n: int,
     frags: tuple[bytes | memoryview, ...],
     protocol: int,
-    dev: NetDevice,
+    dev: NetDevice | None,
     csum_offset: int,
     gso_size: int = 0,
 ) -> SkBuff:
