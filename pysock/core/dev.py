@@ -20,10 +20,11 @@ Source: net/core/dev.c, by function name.
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from functools import partial
 
 from pysock.core.dev_xmit import deliver_taps
-from pysock.core.device import dev_close, dev_open, register_netdev, unregister_netdev
+from pysock.core.device import dev_change_net, dev_close, dev_open, register_netdev, unregister_netdev
 from pysock.core.device_ops import Driver
 from pysock.core.errors import err
 from pysock.core.gso import gso_segment
@@ -296,7 +297,13 @@ class DeviceLayer:
         return dev
 
     def shutdown_net(self, net: Net) -> None:
-        """Unregister every device of a namespace that goes away, the loopback device last."""
+        """The devices of a namespace that goes away (default_device_exit_net): hardware moves to the first one, as
+        "dev%d" where its name is taken; the others are unregistered, the loopback device last.
+        """
+        home = self.kernel.netns[0]
+        for dev in [dev for dev in net.devices if dev.parent is not None and net is not home]:
+            with suppress(OSError):  # somebody objects to its arrival: it is unregistered
+                dev_change_net(dev, home, "dev%d" if dev.name in home.dev_by_name else None)
         for dev in sorted(net.devices, key=lambda dev: dev is net.loopback_dev):
             dev_close(dev)
         for dev in sorted(net.devices, key=lambda dev: dev is net.loopback_dev):

@@ -417,6 +417,18 @@ class Kernel:
         self.dev_layer.setup_loopback(net)
         return net
 
+    def del_net(self, net: Net) -> None:
+        """Let a namespace go whose sockets are closed (cleanup_net): the families first, then its devices; hardware
+        goes back to the first namespace. EBUSY for that one, ENOENT for one that is gone already.
+        """
+        if net not in self.netns:
+            raise err(errno.ENOENT)
+        if net is self.netns[0]:
+            raise err(errno.EBUSY)
+        self.plugins.call_hook("pysock_net_exit", backwards=True, net=net)
+        self.dev_layer.shutdown_net(net)
+        self.netns.remove(net)
+
     def __repr__(self) -> str:
         kind = "virtual" if self.clock.virtual else "real"
         return f"<Kernel clock={kind} seed={self.seed} namespaces={len(self.netns)}>"

@@ -90,10 +90,10 @@ class NetDevice:
         "features", "flags", "gflags", "gso_max_size", "hard_header_len", "header_ops", "holders", "hw_features",
         "ifindex", "ingress", "kernel", "link", "live_addr_change", "lowers", "master", "max_mtu", "mc", "min_mtu",
         "mtu", "name", "napi_list", "net", "netdev_ops", "nf", "no_queue", "num_rx_queues", "num_tx_queues",
-        "operstate", "owner", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv", "ptype_all",
-        "qdisc", "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats", "taps",
-        "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features", "watchdog",
-        "watchdog_timeo", "xmit_direct", "xps",
+        "operstate", "owner", "parent", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv",
+        "ptype_all", "qdisc", "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats",
+        "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features",
+        "watchdog", "watchdog_timeo", "xmit_direct", "xps",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -130,6 +130,7 @@ class NetDevice:
         self.num_rx_queues = self.num_tx_queues = 1
         self.rx_queues: tuple[RxQueue, ...] | None = None  # how what it receives is steered to CPUs
         self.alias = ""  # what the administrator calls it besides
+        self.parent: object = None  # the hardware it belongs to, on its bus (SET_NETDEV_DEV)
         self.holders: dict[str, int] = {}  # who keeps a reference that it must give back, and how many
         self.xps: dict[int, tuple[int, ...]] | None = None  # transmit queues by CPU
         self.watchdog_timeo = 0

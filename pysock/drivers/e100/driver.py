@@ -66,6 +66,7 @@ class E100PciDriver(PciDriver):
         dev.netdev_ops = E100Ops(nic)
         dev.ethtool_ops = E100Ethtool(nic)
         dev.priv = nic
+        dev.parent = pdev
         netif_carrier_off(dev)
         pdev.drvdata = dev
         if option is not pdev.option:
