@@ -11,6 +11,7 @@
     eth.py              Ethernet framing and defaults
     dev_xmit.py         from dev_queue_xmit to the driver;  qdisc.py  queueing disciplines
     dev.py              DeviceLayer (one per Kernel), netif_rx, netif_receive_skb, packet types
+    softirq.py          a CPU's queues;  smp.py  several CPUs;  rps.py  which of them receives, which queue sends
 
 Everybody else imports devices' names from here.
 """

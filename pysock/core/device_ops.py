@@ -3,6 +3,7 @@
     Driver        one per kind of device ("loopback", "dummy", "e100"): makes NetDevices. Registered by a plugin's
                   `pysock_register_drivers(register)`.
     NetDeviceOps  what the stack asks of a device (struct net_device_ops). Override what the device can do.
+    EthtoolOps    what programs may ask and change beyond that (struct ethtool_ops): in ethtool_ops.py.
     HeaderOps     the device's link-layer header (struct header_ops); Ethernet's is in core/eth.py.
     DeviceStats   the counters, under the names of rtnl_link_stats64. The driver counts what it sends and receives.
 
