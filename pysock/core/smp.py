@@ -20,8 +20,7 @@ from contextvars import ContextVar
 
 from pysock.core.rps import SockFlows, steer
 from pysock.core.skbuff import kfree_skb
-from pysock.core.sock import ProtoOps, Sock
-from pysock.core.sock_cmsg import note_cpu
+from pysock.core.sock import ProtoOps
 from pysock.core.sock_ext import ext_of
 from pysock.core.sockopt_set import SOCK_NOTE_CPU
 from pysock.core.softirq import MAX_RESTART, NET_RX_DROP, NET_RX_SOFTIRQ, NET_RX_SUCCESS, SoftnetData
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from pysock.core.contain import ErrorReporter
     from pysock.core.kernel import Kernel
     from pysock.core.skbuff import SkBuff
-    from pysock.core.sock import MsgHdr, Socket
+    from pysock.core.sock import MsgHdr, Sock, Socket
     from pysock.core.softirq import NapiStruct
 
 
@@ -73,7 +72,7 @@ class Cpu(SoftnetData):
 
     def _receive(self, skb: SkBuff) -> int:
         """What leaves the backlog is received here."""
-        return self.front.deliver(skb)
+        return self.front.receive(skb)
 
     def run_round(self) -> None:
         """Do what is pending, once; what that causes waits for the next round."""
@@ -124,10 +123,10 @@ class Front(SoftnetData):
         """netif_receive_skb_internal(): a poll's packet is received here and now, unless a rule sends it elsewhere."""
         dev = skb.dev
         if dev is None or dev.rx_queues is None:
-            return self.deliver(skb)
+            return self.receive(skb)
         number, flow = steer(skb, dev.rx_queues, self.readers, self.cpus)
         if number < 0:
-            return self.deliver(skb)
+            return self.receive(skb)
         cpu = self.cpus[number]
         result = cpu.netif_rx(skb)
         if result:
@@ -135,14 +134,6 @@ class Front(SoftnetData):
             kfree_skb(skb, "CPU_BACKLOG")
         if flow is not None:
             flow.last = cpu.tail
-        return result
-
-    def deliver(self, skb: SkBuff) -> int:
-        """Up the stack, on this CPU; the connection that it was for remembers that (sk_incoming_cpu_update)."""
-        result = self.receive(skb)
-        sk = skb.sk
-        if isinstance(sk, Sock):
-            note_cpu(sk, skb)
         return result
 
     # -- softirqs --------------------------------------------------------------------------------------------

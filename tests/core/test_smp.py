@@ -302,6 +302,26 @@ def test_a_connection_follows_its_reader(cpu: int) -> None:
         assert incoming_cpu(server) == reader
 
 
+def test_a_packet_that_was_handed_on_is_not_touched_any_more() -> None:
+    """The checker of packets finds nobody looking at one that its receiver has freed."""
+    kernel = boot(debug_skb=True)
+    rfs(kernel)
+    _, client, server = connection(kernel)
+    a, b = InetSocket(kernel, SOCK_DGRAM), InetSocket(kernel, SOCK_DGRAM)
+    a.bind(("127.0.0.1", 0))
+    b.bind(("127.0.0.1", 0))
+    a.connect(b.name())
+    for _ in range(3):
+        client.send(b"x" * 3000)
+        assert server.recv() == b"x" * 3000
+        a.send(b"y")
+        assert b.recv() == b"y"
+    b.close()
+    a.send(b"nobody listens")
+    server.close()
+    client.close()
+
+
 def test_datagrams_of_a_connected_socket_follow_it_too() -> None:
     kernel = boot()
     rfs(kernel)

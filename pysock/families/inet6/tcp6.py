@@ -15,7 +15,7 @@ from pysock.core.skbuff import finished_skb
 from pysock.families.inet.ip_output import needs_detour
 from pysock.families.inet.route import detour
 from pysock.families.inet.tcp.af import IPPROTO_TCP, TcpAf, TcpIpv4
-from pysock.families.inet.tcp.fast import make_tcp_rcv
+from pysock.families.inet.tcp.fast import make_tcp_rcv, noting_cpus
 from pysock.families.inet.tcp.ipv4 import connection_error, quoted_connection
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.families.inet.tcp.pmtu import sync_mss
@@ -261,7 +261,7 @@ def setup(inet6: Inet6Net) -> None:
     tcp = inet6.net.get(TcpNet)
     tcp.ipv6 = TcpIpv6(inet6)
     inet6.early_demux = tcp.ehash
-    inet6.protos[IPPROTO_TCP] = make_tcp_rcv(tcp)
+    inet6.protos[IPPROTO_TCP] = noting_cpus(tcp, make_tcp_rcv(tcp))
     inet6.errors[IPPROTO_TCP] = partial(error, tcp)
 
 

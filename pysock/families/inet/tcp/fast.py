@@ -14,6 +14,7 @@ from struct import Struct
 from pysock.core.clock import NEVER
 from pysock.core.skbuff import SkBuff
 from pysock.core.sock import WAKE_READABLE
+from pysock.core.sock_cmsg import note_cpu
 from pysock.families.inet.tcp import input as input_
 from pysock.families.inet.tcp.ack import check_space, new_ack
 from pysock.families.inet.tcp.output import send_ack, write_xmit
@@ -32,6 +33,21 @@ M32 = 0xFFFFFFFF
 _unpack = Struct("!4xIIHH4xII").unpack_from
 _PSH = 0x08
 _ACK_PSH_TS = 0x8018
+
+
+def noting_cpus(tcp: TcpNet, rcv: Callable[[SkBuff], None]) -> Callable[[SkBuff], None]:
+    """``rcv``, and in a kernel of several CPUs each connection remembers where its segments come in; before it is
+    received, since then the packet is somebody else's.
+    """
+    if len(tcp.kernel.cpus) == 1:
+        return rcv
+
+    def noting(skb: SkBuff) -> None:
+        if skb.sk.__class__ is TcpSock:
+            note_cpu(skb.sk, skb)
+        rcv(skb)
+
+    return noting
 
 
 def make_tcp_rcv(tcp: TcpNet) -> Callable[[SkBuff], None]:

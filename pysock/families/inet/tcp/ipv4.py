@@ -6,7 +6,7 @@ import errno
 
 from pysock.families.inet.tcp import cong, cubic, timers
 from pysock.families.inet.tcp.end import abort
-from pysock.families.inet.tcp.fast import make_tcp_rcv
+from pysock.families.inet.tcp.fast import make_tcp_rcv, noting_cpus
 from pysock.families.inet.tcp.net import TcpNet
 from pysock.families.inet.tcp.pmtu import mtu_reduced
 from pysock.families.inet.tcp.sock import TcpSock
@@ -46,7 +46,7 @@ def setup(inet: InetNet) -> TcpNet:
     inet.net.set(tcp)
     inet.state["tcp"] = tcp
     tcp.ehash = inet.early_demux
-    inet.protos[IPPROTO_TCP] = make_tcp_rcv(tcp)
+    inet.protos[IPPROTO_TCP] = noting_cpus(tcp, make_tcp_rcv(tcp))
 
     def icmp_error(quoted: bytes, header_len: int, type: int, code: int, info: int) -> None:
         handle_icmp_error(tcp, quoted, header_len, type, code, info)
