@@ -88,7 +88,10 @@ def _connected(stack: Stack, what: str, count: int) -> Iterator[socket.socket]:
     name = f"psb{os.getpid() % 0xFFFFF:x}"
     theirs, ours = f"{name}t", f"{name}o"
     spaces = [theirs]
-    _ip("netns", "add", theirs)
+    try:
+        _ip("netns", "add", theirs)
+    except subprocess.CalledProcessError as exc:
+        raise Unavailable("no network namespaces: the rights of root are not all there") from exc
     try:
         with _our_end(stack, name, theirs, ours, spaces) as connect:
             peer = subprocess.Popen(

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import shutil
 import socket
@@ -22,16 +23,25 @@ from support.patience import PATIENCE
 _CLONE_NEWNET = 0x40000000
 
 
+@functools.cache
 def missing() -> str:
-    """Why the real kernel cannot be the peer here; nothing if it can."""
+    """Why the real kernel cannot be the peer here; nothing if it can. It is tried: root in a container may have the
+    device file, and not the rights.
+    """
     if not os.path.exists("/dev/net/tun"):
         return "no /dev/net/tun"
     if shutil.which("ip") is None:
         return "no ip command (iproute2)"
     if os.geteuid() != 0:
         return "not root: network namespaces and TAP devices need CAP_NET_ADMIN"
-    if subprocess.run(["ip", "netns", "list"], capture_output=True, check=False).returncode:
-        return "no network namespaces"
+    probe = f"pysockprobe{os.getpid()}"
+    try:
+        for words in (["netns", "add", probe], ["-n", probe, "tuntap", "add", "dev", "probe0", "mode", "tap"]):
+            done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"'ip {' '.join(words)}' says: {done.stderr.strip()}"
+    finally:
+        subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
     return ""
 
 
