@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.devices import frame
 from support.e100 import MAC, OTHER, to
+from support.patience import PATIENCE
 from support.realnet import RealNet, device_name
 
 import pysock
@@ -29,7 +30,7 @@ from pysock.vfs.task import Task, current
 
 
 def until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.001)
@@ -43,7 +44,7 @@ class FakeQueue:
         self.name = name or "fake0"
         near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         near.setblocking(False)
-        self.far.settimeout(10)
+        self.far.settimeout(PATIENCE)
         self.fd = near.detach()
 
     def close(self) -> None:
@@ -153,13 +154,13 @@ def test_a_card_talks_to_the_real_kernel() -> None:
         try:
             until(lambda: dev.carrier)
             with pysock.socket() as listener, peer.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-                listener.settimeout(20)
+                listener.settimeout(PATIENCE)
                 listener.bind(("10.77.0.2", 80))
                 listener.listen()
                 client.connect(("10.77.0.2", 80))
                 server, _ = listener.accept()
                 with server:
-                    server.settimeout(20)
+                    server.settimeout(PATIENCE)
                     for source, sink in ((client, server), (server, client)):
                         _transfer(source, sink)
             nic = nic_of(dev)
