@@ -156,7 +156,9 @@ class _EventFd:
         self.fd = _eventfd(0, _EVENTFD_FLAGS)
 
     def __del__(self, _close: Callable[[int], None] = os.close) -> None:
-        _close(self.fd)
+        fd = getattr(self, "fd", -1)
+        if fd >= 0:  # else a signal handler raised before there was one
+            _close(fd)
 
 
 class Sleeper:

@@ -308,6 +308,8 @@ def test_an_eventfd_is_closed_when_nobody_has_it() -> None:
     event = wait._EventFd()
     event.__del__(closed.append)
     assert closed == [event.fd]
+    wait._EventFd.__new__(wait._EventFd).__del__(closed.append)  # interrupted by a signal before it had one
+    assert closed == [event.fd]
 
 
 def test_a_ring_for_a_thread_that_is_gone() -> None:
