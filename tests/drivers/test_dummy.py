@@ -25,6 +25,7 @@ def test_addresses_come_from_the_seed() -> None:
     first, second = boot(), boot()
     addresses = {kernel.dev_layer.create_device(kernel.init_net, "dummy").dev_addr for kernel in (first, second)}
     assert len(addresses) == 1
+    assert first.dev_layer.create_device(first.init_net, "dummy").dev_addr not in addresses  # drawn, not constant
 
 
 def test_it_swallows() -> None:
