@@ -38,8 +38,9 @@ a kernel of its own, and EBADF on the sockets it inherited; `subprocess` works; 
 uses one-way pipes. `datetime.datetime.now()` shows real time under a virtual clock (`time.time()` does not), as its
 clock is read in C. `_socket.socket` is a Python class, so attributes can be set on it where C refuses.
 
-Extensions that open sockets in C (uvloop, gRPC, libpq) do not ask Python, and reach the real network even under a patch:
-run asyncio's own event loop instead of uvloop. One that only polls can watch a socket of ours through `pysock.mirror`.
+Extensions that open sockets in C (uvloop, gRPC, libpq) do not ask Python, and reach the real network even under a
+patch: run asyncio's own event loop instead of uvloop. One that only polls can watch a socket of ours through
+`pysock.mirror`.
 """
 
 

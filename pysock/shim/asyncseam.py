@@ -23,13 +23,18 @@ async def getaddrinfo(
     self: Any, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
 ) -> Any:
     """loop.getaddrinfo()"""
-    resolve = self._getaddrinfo_debug if self.get_debug() else sys.modules["socket"].getaddrinfo
+    resolve = self._getaddrinfo_debug if self.get_debug() else _loop_module().socket.getaddrinfo
     return resolve(host, port, family, type, proto, flags)
 
 
 async def getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
     """loop.getnameinfo()"""
-    return sys.modules["socket"].getnameinfo(sockaddr, flags)
+    return _loop_module().socket.getnameinfo(sockaddr, flags)
+
+
+def _loop_module() -> Any:
+    """Where the loops find `socket`: tests put mocks there."""
+    return sys.modules["asyncio.base_events"]
 
 
 def install(names: Rebinding) -> None:
@@ -46,7 +51,7 @@ def uninstall() -> None:
 def notice() -> None:
     """Somebody makes a poller: perhaps asyncio is there now."""
     if _waiting:
-        loop = getattr(sys.modules.get("asyncio.base_events"), "BaseEventLoop", None)
+        loop = getattr(sys.modules.get("asyncio.base_events"), "BaseEventLoop", None)  # None: being imported
         if loop is not None:
             names = _waiting.pop()
             names.attribute(loop, "getaddrinfo", getaddrinfo)

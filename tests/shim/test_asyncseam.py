@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import pytest
 from support.patience import PATIENCE
@@ -52,3 +53,15 @@ def test_names_are_resolved_at_once() -> None:
 
 def test_asyncio_may_come_later() -> None:
     subprocess.run([sys.executable, "-c", _LATER], check=True, timeout=PATIENCE)
+
+
+def test_mocks_of_the_loops_own_socket_module_are_asked() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with mock.patch("asyncio.base_events.socket") as module:
+            module.getaddrinfo.return_value = []
+            assert await loop.getaddrinfo("localhost", 80) == []
+            assert await loop.getnameinfo(("127.0.0.1", 80)) is module.getnameinfo.return_value
+
+    with pysock.patch(clock="virtual"):
+        asyncio.run(main())
