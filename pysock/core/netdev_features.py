@@ -51,6 +51,10 @@ NETIF_F_GSO_SOFTWARE: Final = (
     NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_TSO_MANGLEID
     | NETIF_F_GSO_SCTP | NETIF_F_GSO_UDP_L4 | NETIF_F_GSO_FRAGLIST
 )
+#: What a device made of software claims: any packet goes through it as it is, or to a device that finishes it.
+SOFTWARE_DEVICE_FEATURES: Final = (
+    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA
+)  # fmt: skip
 NETIF_F_SOFT_FEATURES: Final = NETIF_F_GSO | NETIF_F_GRO  # every device gets these from the stack
 #: A device with all of these takes any packet as it is: nothing is left to check when it transmits.
 NETIF_F_TAKES_ALL: Final = (

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pysock.core.kernel import Kernel
     from pysock.core.net import Net
 
+#: Highest family number + 1 (AF_MAX of Linux 6).
+AF_MAX = 46
+
+
 class LazyFamily(NetProtoFamily):
     """Stands in the table for the family that ``load`` imports and makes, until its first socket."""
 
@@ -30,10 +34,6 @@ class LazyFamily(NetProtoFamily):
 
     def create(self, net: Net, creds: Credentials, sock: Socket, protocol: int) -> None:
         net.kernel.families.loaded(self.family).create(net, creds, sock, protocol)
-
-
-#: Highest family number + 1 (AF_MAX of Linux 6).
-AF_MAX = 46
 
 
 class FamilyRegistry:

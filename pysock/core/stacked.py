@@ -19,14 +19,7 @@ from pysock.core.eth import EthDeviceOps
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.netdev_config import dev_set_mtu, netdev_update_features
 from pysock.core.netdev_events import NETDEV_CHANGEMTU, NETDEV_FEAT_CHANGE, NETDEV_REGISTER, NETDEV_UNREGISTER
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_LLTX, SOFTWARE_DEVICE_FEATURES
 from pysock.core.netdev_register import unregister_netdev
 from pysock.core.netdev_upper import LowerFilter
 from pysock.core.netdevice import NETREG_UNREGISTERING
@@ -41,9 +34,7 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
 
 #: Whatever the lower device takes, such a device takes.
-STACKED_FEATURES = (
-    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_LLTX
-)  # fmt: skip
+STACKED_FEATURES = SOFTWARE_DEVICE_FEATURES | NETIF_F_LLTX
 
 
 class StackedOps(EthDeviceOps):

@@ -8,14 +8,7 @@ from __future__ import annotations
 from pysock.core.device_ops import NETDEV_TX_OK, Driver
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
 from pysock.core.ethtool_ops import EthtoolOps
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_LLTX, SOFTWARE_DEVICE_FEATURES
 from pysock.core.skbuff import consume_skb
 from pysock.uapi.if_ import IFF_MULTICAST, IFF_NOARP
 
@@ -24,10 +17,6 @@ if TYPE_CHECKING:
     from pysock.core.ethtool_types import TsInfo
     from pysock.core.netdevice import NetDevice
     from pysock.core.skbuff import SkBuff
-
-_FEATURES = (
-    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_LLTX
-)  # fmt: skip
 
 
 class DummyOps(EthDeviceOps):
@@ -69,5 +58,5 @@ class DummyDriver(Driver):
         dev.live_addr_change = True
         dev.tx_queue_len = 0  # no queueing discipline
         dev.min_mtu = dev.max_mtu = 0  # any
-        dev.features = dev.hw_features = _FEATURES
+        dev.features = dev.hw_features = SOFTWARE_DEVICE_FEATURES | NETIF_F_LLTX
         dev.dev_addr = eth_random_addr(dev.kernel.random("mac"))

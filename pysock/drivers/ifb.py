@@ -20,15 +20,7 @@ from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, ether_setup
 from pysock.core.ethtool_ops import EthtoolOps
 from pysock.core.netdev_events import NETDEV_UNREGISTER
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_HW_VLAN_CTAG_TX,
-    NETIF_F_HW_VLAN_STAG_TX,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_HW_VLAN_CTAG_TX, NETIF_F_HW_VLAN_STAG_TX, SOFTWARE_DEVICE_FEATURES
 from pysock.core.netdev_upper import netdev_ingress_register, netdev_ingress_unregister
 from pysock.core.qdisc import Qdisc, attach_default_qdisc, qdisc_graft
 from pysock.core.skbuff import kfree_skb, skb_pull
@@ -41,10 +33,7 @@ if TYPE_CHECKING:
 
     from pysock.core.skbuff import SkBuff
 
-_FEATURES = (  # packets pass as they are
-    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA
-    | NETIF_F_HW_VLAN_CTAG_TX | NETIF_F_HW_VLAN_STAG_TX
-)  # fmt: skip
+_FEATURES = SOFTWARE_DEVICE_FEATURES | NETIF_F_HW_VLAN_CTAG_TX | NETIF_F_HW_VLAN_STAG_TX
 #: Packets its queue holds when no discipline says otherwise (TX_Q_LIMIT).
 TX_Q_LIMIT = 32
 

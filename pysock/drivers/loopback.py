@@ -14,16 +14,13 @@ from pysock.core.errors import err
 from pysock.core.eth import ETH_HEADER_OPS, ZERO_ADDR, EthDeviceOps, eth_type_trans
 from pysock.core.ethtool_ops import EthtoolOps
 from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
     NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
     NETIF_F_LLTX,
     NETIF_F_LOOPBACK,
     NETIF_F_NETNS_LOCAL,
     NETIF_F_RXCSUM,
-    NETIF_F_SG,
     NETIF_F_VLAN_CHALLENGED,
+    SOFTWARE_DEVICE_FEATURES,
 )
 from pysock.core.skbuff import kfree_skb, skb_orphan
 from pysock.uapi.if_ import ARPHRD_LOOPBACK, IFF_LOOPBACK
@@ -123,8 +120,8 @@ class LoopbackDriver(Driver):
         dev.live_addr_change = True
         dev.hw_features = NETIF_F_GSO_SOFTWARE
         dev.features = (
-            NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_HIGHDMA
-            | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL | NETIF_F_VLAN_CHALLENGED | NETIF_F_LOOPBACK
+            SOFTWARE_DEVICE_FEATURES | NETIF_F_RXCSUM | NETIF_F_LLTX
+            | NETIF_F_NETNS_LOCAL | NETIF_F_VLAN_CHALLENGED | NETIF_F_LOOPBACK
         )  # fmt: skip
         dev.header_ops = ETH_HEADER_OPS
         dev.ethtool_ops = LoopbackEthtool()

@@ -27,15 +27,7 @@ from pysock.core.errors import err
 from pysock.core.eth import EthDeviceOps, eth_random_addr, eth_type_trans, ether_setup
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.net import Net
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_RXCSUM,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_LLTX, NETIF_F_RXCSUM, SOFTWARE_DEVICE_FEATURES
 from pysock.core.skbuff import kfree_skb, skb_orphan
 from pysock.uapi.ethtool import DUPLEX_FULL, ETH_SS_STATS, SPEED_10000
 from pysock.uapi.if_ether import ETH_MAX_MTU, VLAN_HLEN
@@ -52,10 +44,7 @@ if TYPE_CHECKING:
 
 #: rtnl_link_ops say how many queues there may be.
 MAX_QUEUES = 4096
-_FEATURES = (
-    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_RXCSUM | NETIF_F_HIGHDMA
-    | NETIF_F_LLTX
-)  # fmt: skip
+_FEATURES = SOFTWARE_DEVICE_FEATURES | NETIF_F_RXCSUM | NETIF_F_LLTX
 
 
 class VethOps(EthDeviceOps):

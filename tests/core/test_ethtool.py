@@ -6,14 +6,14 @@ import contextlib
 import ctypes
 import errno
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.devices import boot, wire
+from support.ethtool import U32, USER, ask, numbers, put, refused, strings
 
-from pysock.core.capability import CAP_NET_ADMIN, Credentials
 from pysock.core.device import NetDevice, dev_close, dev_open, dev_set_mac_address, netif_carrier_off
 from pysock.core.ethtool import dev_ethtool
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
@@ -22,37 +22,6 @@ from pysock.core.kernel import Kernel
 from pysock.core.uaccess import UserMemory, copy_from_user, copy_to_user
 from pysock.drivers.bridge import br_add_if
 from pysock.uapi import ethtool as et
-
-ROOT = Credentials(pid=1)
-USER = ROOT.drop(CAP_NET_ADMIN)
-U32 = struct.Struct("=I")
-
-
-def ask(kernel: Kernel, name: str, request: bytes, creds: Credentials = ROOT, room: int = 8192) -> tuple[int, bytes]:
-    """The result of the ioctl, and the program's memory after it."""
-    memory = ctypes.create_string_buffer(request, room)
-    result = dev_ethtool(kernel.init_net, creds, name, UserMemory(ctypes.addressof(memory)))
-    return result, memory.raw
-
-
-def numbers(kernel: Kernel, name: str, cmd: int, count: int, creds: Credentials = ROOT) -> tuple[int, ...]:
-    return struct.unpack_from(f"={count}I", ask(kernel, name, U32.pack(cmd), creds)[1], 4)
-
-
-def put(kernel: Kernel, name: str, cmd: int, *values: int) -> None:
-    ask(kernel, name, struct.pack(f"={len(values) + 1}I", cmd, *values))
-
-
-def refused(call: Callable[..., object], *args: object) -> int | None:
-    with pytest.raises(OSError) as info:
-        call(*args)
-    return info.value.errno
-
-
-def strings(kernel: Kernel, name: str, stringset: int, room: int = 0) -> list[str]:
-    raw = ask(kernel, name, struct.pack("=III", et.ETHTOOL_GSTRINGS, stringset, room))[1]
-    count = U32.unpack_from(raw, 8)[0]
-    return [raw[12 + 32 * n : 44 + 32 * n].split(b"\0")[0].decode() for n in range(count)]
 
 
 class FullOps(EthtoolOps):

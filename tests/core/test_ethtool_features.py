@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import struct
 
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.devices import boot, wire
+from support.ethtool import ask, put, refused
 
-from pysock.core.capability import Credentials
 from pysock.core.device import NetDevice
-from pysock.core.ethtool import dev_ethtool
 from pysock.core.kernel import Kernel
 from pysock.core.netdev_features import (
     NETIF_F_GSO,
@@ -28,7 +26,6 @@ from pysock.core.netdev_features import (
     feature_strings,
     fix_features,
 )
-from pysock.core.uaccess import UserMemory
 from pysock.uapi import ethtool as et
 
 CHANGEABLE = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO | NETIF_F_TSO6 | NETIF_F_HW_VLAN_CTAG_TX
@@ -47,33 +44,21 @@ def nic(kernel: Kernel) -> NetDevice:
     return wire(kernel, "eth0", setup=setup)
 
 
-def ask(kernel: Kernel, request: bytes) -> tuple[int, bytes]:
-    memory = ctypes.create_string_buffer(request, 256)
-    result = dev_ethtool(kernel.init_net, Credentials(pid=1), "eth0", UserMemory(ctypes.addressof(memory)))
-    return result, memory.raw
-
-
 def change(kernel: Kernel, valid: int, requested: int, blocks: int = 2) -> int:
     request = struct.pack("=II", et.ETHTOOL_SFEATURES, blocks)
     for block in range(blocks):
         request += struct.pack("=II", valid >> 32 * block & 0xFFFFFFFF, requested >> 32 * block & 0xFFFFFFFF)
-    return ask(kernel, request)[0]
+    return ask(kernel, "eth0", request)[0]
 
 
 def one(kernel: Kernel, cmd: int, value: int = 0) -> int:
-    number: int = struct.unpack_from("=I", ask(kernel, struct.pack("=II", cmd, value))[1], 4)[0]
+    number: int = struct.unpack_from("=I", ask(kernel, "eth0", struct.pack("=II", cmd, value))[1], 4)[0]
     return number
-
-
-def refused(kernel: Kernel, *args: int) -> int | None:
-    with pytest.raises(OSError) as info:
-        one(kernel, *args)
-    return info.value.errno
 
 
 def test_the_four_sets(kernel: Kernel) -> None:
     dev = nic(kernel)
-    raw = ask(kernel, struct.pack("=II", et.ETHTOOL_GFEATURES, 2))[1]
+    raw = ask(kernel, "eth0", struct.pack("=II", et.ETHTOOL_GFEATURES, 2))[1]
     assert struct.unpack_from("=II", raw) == (et.ETHTOOL_GFEATURES, 2)
     low, high = (struct.unpack_from("=4I", raw, 8 + 16 * n) for n in range(2))
     available, requested, active, never = (a | b << 32 for a, b in zip(low, high, strict=True))
@@ -82,7 +67,7 @@ def test_the_four_sets(kernel: Kernel) -> None:
     assert requested == dev.wanted_features == dev.features & dev.hw_features
     assert active == dev.features
     assert never & NETIF_F_LLTX
-    raw = ask(kernel, struct.pack("=II", et.ETHTOOL_GFEATURES, 1))[1]
+    raw = ask(kernel, "eth0", struct.pack("=II", et.ETHTOOL_GFEATURES, 1))[1]
     assert raw[4:8] == struct.pack("=I", 2)  # told how many there are
     assert raw[24:40] == bytes(16)  # given as many as there is room for
     assert feature_strings()[16] == "tx-tcp-segmentation"
@@ -127,7 +112,7 @@ def test_one_by_one(kernel: Kernel) -> None:
     assert dev.features & NETIF_F_TSO6
     one(kernel, et.ETHTOOL_STXCSUM, 0)
     assert not one(kernel, et.ETHTOOL_GTSO)  # each segment needs a checksum
-    assert refused(kernel, et.ETHTOOL_SRXCSUM, 0) == errno.EOPNOTSUPP
+    assert refused(one, kernel, et.ETHTOOL_SRXCSUM, 0) == errno.EOPNOTSUPP
     one(kernel, et.ETHTOOL_SGRO, 0)
     assert not one(kernel, et.ETHTOOL_GGRO)
 
@@ -135,9 +120,9 @@ def test_one_by_one(kernel: Kernel) -> None:
 def test_flags(kernel: Kernel) -> None:
     dev = nic(kernel)
     assert one(kernel, et.ETHTOOL_GFLAGS) == et.ETH_FLAG_TXVLAN
-    assert refused(kernel, et.ETHTOOL_SFLAGS, 1) == errno.EINVAL  # no such flag
-    assert refused(kernel, et.ETHTOOL_SFLAGS, et.ETH_FLAG_TXVLAN | et.ETH_FLAG_RXHASH) == errno.EOPNOTSUPP
-    assert refused(kernel, et.ETHTOOL_SFLAGS, et.ETH_FLAG_RXHASH) == errno.EINVAL  # one of two can be changed
+    assert refused(one, kernel, et.ETHTOOL_SFLAGS, 1) == errno.EINVAL  # no such flag
+    assert refused(one, kernel, et.ETHTOOL_SFLAGS, et.ETH_FLAG_TXVLAN | et.ETH_FLAG_RXHASH) == errno.EOPNOTSUPP
+    assert refused(one, kernel, et.ETHTOOL_SFLAGS, et.ETH_FLAG_RXHASH) == errno.EINVAL  # one of two can be changed
     one(kernel, et.ETHTOOL_SFLAGS, 0)
     assert not dev.features & NETIF_F_HW_VLAN_CTAG_TX
 
@@ -149,12 +134,9 @@ def test_a_vlan_keeps_what_was_switched_off(kernel: Kernel) -> None:
     vlan = kernel.dev_layer.create_device(net, "vlan", "eth0", link=real, id=5)
     change(kernel, NETIF_F_TSO6, 0)
     assert vlan.features & NETIF_F_TSO
-    real_request = ctypes.create_string_buffer(struct.pack("=II", et.ETHTOOL_STSO, 0))
-    user = UserMemory(ctypes.addressof(real_request))
-    dev_ethtool(net, Credentials(pid=1), "v0", user)
+    put(kernel, "v0", et.ETHTOOL_STSO, 0)
     assert not vlan.features & NETIF_F_TSO
-    user.write(struct.pack("=II", et.ETHTOOL_STSO, 1))
-    dev_ethtool(net, Credentials(pid=1), "v0", user)
+    put(kernel, "v0", et.ETHTOOL_STSO, 1)
     assert real.features & NETIF_F_TSO6
     assert vlan.features & NETIF_F_TSO
     assert not vlan.features & NETIF_F_TSO6

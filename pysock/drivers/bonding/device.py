@@ -60,15 +60,7 @@ from pysock.core.netdev_events import (
     NETDEV_UNREGISTER,
     NETDEV_UP,
 )
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_NETNS_LOCAL,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_LLTX, NETIF_F_NETNS_LOCAL, SOFTWARE_DEVICE_FEATURES
 from pysock.core.netdev_upper import netdev_master_upper_dev_link, netdev_upper_dev_unlink
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import consume_skb, kfree_skb
@@ -102,7 +94,6 @@ if TYPE_CHECKING:
     from pysock.drivers.bonding.arpmon import ArpMonitor
 
 _MS = 1_000_000
-_FEATURES = NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA
 
 
 class BondOps(EthDeviceOps):
@@ -293,7 +284,7 @@ class BondOps(EthDeviceOps):
     def ndo_fix_features(self, dev: NetDevice, features: int) -> int:
         """bond_fix_features(): what all slaves can."""
         for slave in self.slaves:
-            features &= slave.dev.features | ~_FEATURES
+            features &= slave.dev.features | ~SOFTWARE_DEVICE_FEATURES
         return features
 
     # -- slaves ----------------------------------------------------------------------------------------------
@@ -589,8 +580,8 @@ class BondDriver(Driver):
         dev.live_addr_change = True
         dev.max_mtu = ETH_MAX_MTU
         dev.flags |= IFF_MASTER
-        dev.features = _FEATURES | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL
-        dev.hw_features = _FEATURES
+        dev.features = SOFTWARE_DEVICE_FEATURES | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL
+        dev.hw_features = SOFTWARE_DEVICE_FEATURES
         dev.dev_addr = eth_random_addr(dev.kernel.random("mac"))
         netif_carrier_off(dev)  # until a slave has a link
         dev.netdev_ops = BondOps(dev, BondParams())

@@ -18,15 +18,7 @@ from pysock.core.eth import ZERO_ADDR, EthDeviceOps, eth_random_addr, ether_setu
 from pysock.core.ethtool_ops import EthtoolOps, ethtool_op_get_link
 from pysock.core.link_speed import link_speed
 from pysock.core.netdev_events import NETDEV_CHANGEADDR
-from pysock.core.netdev_features import (
-    NETIF_F_FRAGLIST,
-    NETIF_F_GSO_SOFTWARE,
-    NETIF_F_HIGHDMA,
-    NETIF_F_HW_CSUM,
-    NETIF_F_LLTX,
-    NETIF_F_NETNS_LOCAL,
-    NETIF_F_SG,
-)
+from pysock.core.netdev_features import NETIF_F_LLTX, NETIF_F_NETNS_LOCAL, SOFTWARE_DEVICE_FEATURES
 from pysock.core.skb_copy import skb_clone
 from pysock.core.skbuff import kfree_skb
 from pysock.drivers.bridge.fdb import Fdb
@@ -57,10 +49,7 @@ if TYPE_CHECKING:
     from pysock.core.skbuff import SkBuff
     from pysock.drivers.bridge.stp import Stp
 
-_FEATURES = (
-    NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_GSO_SOFTWARE | NETIF_F_HW_CSUM | NETIF_F_HIGHDMA | NETIF_F_LLTX
-    | NETIF_F_NETNS_LOCAL
-)  # fmt: skip
+_FEATURES = SOFTWARE_DEVICE_FEATURES | NETIF_F_LLTX | NETIF_F_NETNS_LOCAL
 _MIN_DELAY, _MAX_DELAY = 2 * NSEC_PER_SEC, 30 * NSEC_PER_SEC
 
 
