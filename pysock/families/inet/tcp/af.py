@@ -166,8 +166,8 @@ class TcpIpv4(TcpAf):
             return None
 
     def options_back(self, skb: SkBuff) -> bytes:
-        header = bytes(skb.head[skb.network_header : skb.transport_header])
-        return ip_options.echo(header) if len(header) > 20 else b""
+        start, end = skb.network_header, skb.transport_header
+        return ip_options.echo(bytes(skb.head[start:end])) if end - start > 20 else b""
 
     def send(self, rt: Rtable, skb: SkBuff, listener: TcpSock | None, options: bytes = b"") -> None:
         ttl = self.inet.default_ttl

@@ -59,7 +59,7 @@ class Listener:
 class RequestSock:
     """A half-open connection (struct tcp_request_sock). ``rto`` is ns, ``expires`` when it is over (monotonic ns).
     ``oif`` is the device that it belongs to, 0: any. ``acked``: the peer answered, and TCP_DEFER_ACCEPT waits for data.
-    ``saved_syn`` is for TCP_SAVED_SYN, ``ip_options`` answer those of the SYN.
+    ``rcv_wnd`` is what our SYN-ACK offers, ``saved_syn`` is for TCP_SAVED_SYN, ``ip_options`` answer those of the SYN.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class RequestSock:
         "oif",
         "options",
         "rcv_isn",
+        "rcv_wnd",
         "retries",
         "rto",
         "saddr",
@@ -94,6 +95,7 @@ class RequestSock:
         self.options = options
         self.ip_options = af.options_back(skb)
         self.rcv_isn = info.seq
+        self.rcv_wnd = 0
         self.isn = tcp.isn.getrandbits(32)
         self.ts_offset = tcp.isn.getrandbits(32)
         self.window = info.raw_window
@@ -124,13 +126,14 @@ class RequestSock:
         ts_val = timestamp_now(tcp.kernel.now, self.ts_offset) if tcp.timestamps and stamps else None
         sack = self.options.sack_permitted and tcp.sack
         options = syn_options(mss, self.wscale, ts_val, stamps[0] if stamps else 0, sack)
+        self.rcv_wnd = metrics.syn_window(sk.win_space, rt, mss)
         key = self.key
         skb = syn_segment(
             key[-2:] + key[-4:-2],
             self.isn,
             self.rcv_isn + 1,
             SYN | ACK,
-            metrics.syn_window(sk.win_space, rt, mss),
+            self.rcv_wnd,
             pseudo_sum(self.saddr, self.daddr, 20),
             options,
         )
@@ -143,7 +146,7 @@ class RequestSock:
         stamps = None
         if tcp.timestamps and self.options.timestamps:
             stamps = (timestamp_now(tcp.kernel.now, self.ts_offset), self.options.timestamps[0])
-        window = min(self.listener.win_space, 0xFFFF) >> max(self.wscale, 0)
+        window = self.rcv_wnd >> max(self.wscale, 0)
         send_bare(tcp, self.key, self.isn + 1, self.rcv_isn + 1, ACK, window, stamps, self.oif)
 
     def expired(self) -> None:
@@ -372,8 +375,8 @@ def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock
     sk.ts_offset = request.ts_offset
     connect.setup_route(sk, rt)
     sk.snd_una = sk.snd_nxt = request.isn + 1
-    sk.rcv_nxt = sk.rcv_wup = sk.rcv_adv = request.rcv_isn + 1
-    sk.rcv_adv += metrics.syn_window(parent.win_space, rt, connect.advertised_mss(sk))
+    sk.rcv_nxt = sk.rcv_wup = request.rcv_isn + 1
+    sk.rcv_adv = sk.rcv_nxt + request.rcv_wnd
     sk.state = TCP_SYN_RECV
     connect.negotiate(sk, request.options, tcp.timestamps, request.wscale)
     if sk.ts_ok and info.ts_val is not None:

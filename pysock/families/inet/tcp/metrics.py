@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 def offered_mss(af: TcpAf, rt: Rtable | None) -> int:
     """The MSS to offer over ``rt`` (dst_metric_advmss)."""
-    prescribed = rt.metrics.get(RTAX_ADVMSS, 0) if rt is not None and rt.metrics else 0
-    return min(prescribed, af.longest - af.headers) or longest_payload(af, rt)
+    if rt is None or not rt.metrics:
+        return longest_payload(af, rt)
+    return min(rt.metrics.get(RTAX_ADVMSS, 0), af.longest - af.headers) or longest_payload(af, rt)
 
 
 def syn_window(space: int, rt: Rtable | None, mss: int) -> int:

@@ -29,7 +29,6 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
     EPIPE after shutdown, without a connection and after a lost one, EAGAIN when not a byte fits and blocking is off;
     EINVAL and EPERM for control messages.
     """
-    tsflags = _read_control(sk, msg).tsflags if msg is not None and msg.control else -1
     n = len(data)
     # Fast path: nothing waits, the whole of it may leave as one segment. (In this state SHUT_WR was not called.)
     if (
@@ -41,7 +40,7 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
         and not sk.ca_state
         and not flags & _HELD
         and not sk.flags & SOCK_TX_TSTAMP
-        and tsflags < 0
+        and (msg is None or not msg.control)
     ):
         nonagle = sk.nonagle
         used = sk.snd_nxt + n - sk.snd_una
@@ -54,10 +53,7 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
         ):
             xmit_data(sk, (data,), n)
             return n
-    if tsflags < 0:
-        tsflags = sk.ext.tsflags if sk.ext is not None and sk.flags & SOCK_TX_TSTAMP else 0
-    if not tsflags & TX_STAMPED:
-        tsflags = 0
+    tsflags = _stamps_wanted(sk, msg) if msg is not None or sk.flags & SOCK_TX_TSTAMP else 0
     taken = _sendmsg_slow(sk, data, flags, tsflags)
     if tsflags and 0 < taken < n:
         _mark(sk, tsflags)
@@ -66,13 +62,15 @@ def sendmsg(sk: TcpSock, data: bytes, flags: int, msg: MsgHdr | None = None) -> 
     return taken
 
 
-def _read_control(sk: TcpSock, msg: MsgHdr) -> SendCookie:
-    """Control messages of level SOL_SOCKET (sock_cmsg_send); those of other levels are ignored. EINVAL, EPERM."""
+def _stamps_wanted(sk: TcpSock, msg: MsgHdr | None) -> int:
+    """What the program wants to hear of this send (SOF_TIMESTAMPING_*; 0: nothing): what the socket says, or a control
+    message of level SOL_SOCKET (sock_cmsg_send); those of other levels are ignored. EINVAL, EPERM.
+    """
     cookie = SendCookie(sk)
-    for level, kind, data in msg.control:
+    for level, kind, data in msg.control if msg is not None else ():
         if level == SOL_SOCKET:
             parse_send(sk, kind, data, cookie)
-    return cookie
+    return cookie.tsflags if cookie.tsflags & TX_STAMPED else 0
 
 
 def _mark(sk: TcpSock, tsflags: int) -> None:
