@@ -2,7 +2,8 @@
 
 What lives here: the Kernel and its big lock, time and timers, waiting, softirqs, the sk_buff, the generic
 socket (`Socket`, `Sock`, `ProtoOps`, `Proto`), network namespaces (`Net`), network devices and the paths
-between them and the protocols, notifier chains, capabilities, sysctls and counters.
+between them and the protocols, what ethtool asks them (`ethtool*`), simulated CPUs (`smp`, `rps`), buses and
+wires for drivers of hardware, notifier chains, capabilities, sysctls and counters.
 
 What it may import: `wire` and `uapi`; `kernel.py` alone also imports `plugin`.
 

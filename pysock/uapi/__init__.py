@@ -2,9 +2,9 @@
 
 What lives here: one module a topic, named after the header a C program would include, full of plain int
 constants (``socket``: families, types, options, flags; ``in_`` and ``in6``: protocols and IP options;
-``tcp``, ``udp``; ``poll``, ``fcntl``, ``ioctl``; ``if_``, ``if_ether``, ``if_packet``; ``netlink``;
-``netdb``), and two codecs: ``sockaddr`` (struct sockaddr_* to and from the stdlib's address shapes) and
-``cmsg`` (control buffers). errno's numbers are the stdlib's ``errno``.
+``tcp``, ``udp``; ``poll``, ``fcntl``, ``ioctl``; ``if_``, ``if_ether``, ``if_packet``, ``if_bridge``; ``netlink``;
+``ethtool``, ``mroute``; ``netdb``), and two codecs: ``sockaddr`` (struct sockaddr_* to and from the stdlib's address
+shapes) and ``cmsg`` (control buffers). errno's numbers are the stdlib's ``errno``.
 
 What it may import: the standard library only. Everything else in pysock may import it.
 

@@ -5,6 +5,7 @@
                   `build_ffi.py` and checked in, no compiler is needed
     vnet.py       the virtio_net_hdr in front of each packet <-> ip_summed, gso_size
     device.py     TapOps: transmit, NAPI poll, carrier
+    wire.py       TapPort: a TAP as the wire end of a simulated card
     service.py    the one thread that a kernel with such devices has, asleep until a real descriptor is ready
 
 How data passes through: out, ndo_start_xmit hands header, headers and payload to one writev, super-segments whole; in,

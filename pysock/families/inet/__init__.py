@@ -1,10 +1,11 @@
 """inet: the IPv4 family (AF_INET): routing, IP, ICMP, and the transports TCP, UDP, ping and raw.
 
 What lives here: `af_inet` (the family and its ProtoOps), `protosw` (the protocol switch), `net` (what the family
-keeps per namespace), `devinet` and `devconf` (addresses and settings of devices), `fib`, `fib_rules`, `route` and
-`nexthop`, `arp`, `ip_input`, `ip_output`, `ip_forward`, `ip_options`, `ip_fragment` and `ip_reasm`, `icmp`, `igmp`,
-`mroute` and `ipmr` (multicast routing), `udp`, `udplite`, `ping`, `raw`, and the package `tcp`. `inet6` stands on the
-transports here; `v6part` is what they know of it.
+keeps per namespace), `devinet` and `devconf` (addresses and settings of devices), `fib`, `fib_rules`, `fib_default`,
+`route` and `nexthop`, `martian`, `arp`, `ip_input`, `ip_output`, `ip_forward`, `ip_options`, `ip_ra` (router alerts),
+`ip_fragment` and `ip_reasm`, `icmp`, `igmp`, `udp`, `udplite`, `ping`, `raw`, and the package `tcp`. Multicast routing:
+`mroute` (its tables), `ipmr`, `ipmr_sock` (what daemons ask) and `pim`. `inet6` stands on the transports and on
+`mroute`; `v6part` is what the transports know of it.
 
 What it may import: `core`, `wire`, `uapi`. Never another family.
 

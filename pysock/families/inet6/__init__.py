@@ -2,8 +2,8 @@
 
 What lives here, the network layer: `addr` (addresses and their kinds), `net` (what the family keeps per
 namespace), `devconf` (what it keeps per device), `fib6`, `route` and `source` (RFC 6724), `ip6_input`, `exthdrs` and
-`reassembly`, `ip6_output` and `fragment`, `ip6_forward`, `ip6mr` (multicast routing), `icmp6`, `ndisc`, `router_pref`,
-`mcast`, `addrconf`, `dad` and `slaac`. The sockets stand on `af_inet6`.
+`reassembly`, `ip6_output` and `fragment`, `ip6_forward`, `ip6mr` and `ip6mr_sock` (multicast routing), `icmp6`,
+`ndisc`, `router_pref`, `mcast`, `addrconf`, `dad` and `slaac`. The sockets stand on `af_inet6`; `setup` makes it all.
 
 What it may import: `core`, `wire`, `uapi`, and `families.inet`, as Linux's net/ipv6 stands on net/ipv4; no other
 family.

@@ -17,9 +17,9 @@ Rules that keep it true:
 
 Where to look: `proto` (the socket API), `send`, `recv`, `output` (segments out), `fast` (header prediction), `input`
 (the slow path and the state machine), `ack` (what an ACK does), `sack` (what we tell of holes), `rack` and `scoreboard`
-(recovery when the peer tells), `recovery` (when it does not), `cong` and `cubic`, `rtt`, `urgent`, `timers`, `listen`
-and `requests` (half-open connections), `timewait`, `states` (the transitions as a table), `ports`, `ipv4`
-(demultiplexing, resets).
+(recovery when the peer tells), `recovery` (when it does not), `cong` and `cubic`, `rtt`, `pacing`, `metrics` (what the
+route prescribes), `urgent`, `stamps` (when bytes left), `timers`, `listen` and `requests` (half-open connections),
+`timewait`, `states` (the transitions as a table), `ports`, `ipv4` (demultiplexing, resets).
 
-Deliberately not here yet: ECN, tail loss probes, Fast Open, SYN cookies, path-MTU discovery by probing.
+Deliberately not here: ECN, tail loss probes, Fast Open, SYN cookies, path-MTU discovery by probing.
 """
