@@ -4,8 +4,8 @@ What lives here: `af_inet` (the family and its ProtoOps), `protosw` (the protoco
 keeps per namespace), `devinet` and `devconf` (addresses and settings of devices), `fib`, `fib_rules`, `fib_default`,
 `route` and `nexthop`, `martian`, `arp`, `ip_input`, `ip_output`, `ip_forward`, `ip_options`, `ip_ra` (router alerts),
 `ip_fragment` and `ip_reasm`, `icmp`, `igmp`, `udp`, `udplite`, `ping`, `raw`, and the package `tcp`. Multicast routing:
-`mroute` (its tables), `ipmr`, `ipmr_sock` (what daemons ask) and `pim`. `inet6` stands on the transports and on
-`mroute`; `v6part` is what the transports know of it.
+`mroute` (its tables) and `mroute_sock`, which `inet6` uses too, `ipmr`, `ipmr_sock` (what daemons ask) and `pim`.
+`inet6` stands on the transports here; `v6part` is what they know of it.
 
 What it may import: `core`, `wire`, `uapi`. Never another family.
 

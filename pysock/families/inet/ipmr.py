@@ -14,10 +14,7 @@ several tables (MRT_TABLE, ENOPROTOOPT).
 
 from __future__ import annotations
 
-import errno
-
 from pysock.core.device import dev_set_allmulti, unregister_netdev
-from pysock.core.errors import err
 from pysock.core.gso import gso_fits
 from pysock.core.netdev_events import NETDEV_UNREGISTER
 from pysock.core.netfilter import NF_INET_FORWARD, NFPROTO_IPV4
@@ -35,8 +32,6 @@ from pysock.uapi.mroute import (
     IGMPMSG,
     IGMPMSG_WHOLEPKT,
     IGMPMSG_WRVIFWHOLE,
-    MRT_FLUSH_MFC,
-    MRT_FLUSH_VIFS,
     VIFF_REGISTER,
 )
 
@@ -193,19 +188,13 @@ class Ipmr(MrTable):
         dev_set_allmulti(dev, change)
         confs_of(self.inet).change_mc_forwarding(dev, change)
 
-    def start(self, sk: DatagramSock) -> None:
-        """``sk`` is the daemon's. EADDRINUSE when there is one."""
-        if self.sock is not None:
-            raise err(errno.EADDRINUSE)
-        ip_ra.control(sk, True, self.stop)
-        self.sock = sk
-        confs_of(self.inet).change_mc_forwarding(None, 1)
+    def count_daemon(self, change: int) -> None:
+        confs_of(self.inet).change_mc_forwarding(None, change)
 
-    def stop(self) -> None:
-        """The daemon is gone, and what it made goes too (mrtsock_destruct)."""
-        self.sock = None
-        confs_of(self.inet).change_mc_forwarding(None, -1)
-        self.flush(MRT_FLUSH_VIFS | MRT_FLUSH_MFC)
+    def start(self, sk: DatagramSock) -> None:
+        if self.sock is None:
+            ip_ra.control(sk, True, self.stop)
+        MrTable.start(self, sk)
 
 
 def table_of(inet: InetNet) -> Ipmr:

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import errno
 
-from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
 from pysock.families.inet import ip_ra
 from pysock.families.inet.addr import ANY, is_multicast
 from pysock.families.inet.datagram import DatagramSock
 from pysock.families.inet.igmp_sock import device_with
 from pysock.families.inet.ipmr import Ipmr, table_of
-from pysock.families.inet.mroute import NEVER_FORWARD, Vif
+from pysock.families.inet.mroute import Vif
+from pysock.families.inet.mroute_sock import VERSION, check_allowed, counters, show_cache, show_vifs
 from pysock.uapi import mroute as nr
 from pysock.uapi.in_ import IPPROTO_IGMP
 from pysock.uapi.socket import SOCK_RAW
@@ -27,22 +27,15 @@ if TYPE_CHECKING:
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet
 
-#: The version of this interface, as daemons check it.
-_VERSION: Final = 0x0305
-
 
 def setsockopt(sk: InetSock, optname: int, value: bytes) -> None:
-    """EOPNOTSUPP for a socket that is not a raw IGMP one; EACCES for a stranger without CAP_NET_ADMIN, and for MRT_DONE
-    by one that is not the daemon's; EINVAL for a value of another size; ENOPROTOOPT; and what `_add_vif` and others
-    say.
+    """EOPNOTSUPP for a socket that is not a raw IGMP one; EINVAL for a value of another size; ENOPROTOOPT; and what
+    `check_allowed`, `_add_vif` and others say.
     """
     sk = _checked(sk)
     table = table_of(sk.inet)
-    if optname != nr.MRT_INIT and sk is not table.sock and not sk.creds.capable(CAP_NET_ADMIN):
-        raise err(errno.EACCES)
+    check_allowed(table, sk, optname)
     if optname == nr.MRT_DONE:
-        if sk is not table.sock:
-            raise err(errno.EACCES)
         ip_ra.control(sk, False)
         return
     option = _OPTIONS.get(optname)
@@ -58,7 +51,7 @@ def getsockopt(sk: InetSock, optname: int) -> bytes:
     """MRT_VERSION, MRT_ASSERT, MRT_PIM; else ENOPROTOOPT."""
     table = table_of(_checked(sk).inet)
     if optname == nr.MRT_VERSION:
-        value = _VERSION
+        value = VERSION
     elif optname == nr.MRT_ASSERT:
         value = int(table.asserts)
     elif optname == nr.MRT_PIM:
@@ -173,20 +166,8 @@ _OPTIONS: Final[dict[int, tuple[int, Callable[[Ipmr, DatagramSock, bytes], None]
 
 
 def mroute_ioctl(inet: InetNet, cmd: int, arg: bytes | int) -> bytes:
-    """SIOCGETVIFCNT and SIOCGETSGCNT (ipmr_ioctl): the structure filled in. EFAULT for a short one, EINVAL for an
-    interface above all that exist, EADDRNOTAVAIL for one or a route that does not.
-    """
-    table = table_of(inet)
-    layout = nr.SIOC_VIF_REQ if cmd == nr.SIOCGETVIFCNT else nr.SIOC_SG_REQ
-    if isinstance(arg, int) or len(arg) < layout.size:
-        raise err(errno.EFAULT)
-    if cmd == nr.SIOCGETVIFCNT:
-        return table.vif_counts(arg)
-    origin, group = layout.unpack_from(arg)[:2]
-    mfc = table.find(origin, group)
-    if mfc is None:
-        raise err(errno.EADDRNOTAVAIL)
-    return layout.pack(origin, group, mfc.packets, mfc.bytes, mfc.wrong_if)
+    """SIOCGETVIFCNT and SIOCGETSGCNT (ipmr_ioctl): see `counters`."""
+    return counters(table_of(inet), cmd, arg, nr.SIOC_SG_REQ)
 
 
 def _hexadecimal(address: bytes) -> str:
@@ -195,31 +176,13 @@ def _hexadecimal(address: bytes) -> str:
 
 def proc_vif(inet: InetNet) -> str:
     """/proc/net/ip_mr_vif."""
-    lines = ["Interface      BytesIn  PktsIn  BytesOut PktsOut Flags Local    Remote"]
-    for index, vif in enumerate(inet.mroute.vifs if inet.mroute is not None else ()):
-        if vif is not None:
-            counts = f"{vif.bytes_in:8} {vif.packets_in:7}  {vif.bytes_out:8} {vif.packets_out:7}"
-            ends = f"{vif.flags:05X} {_hexadecimal(vif.local)} {_hexadecimal(vif.remote)}"
-            lines.append(f"{index:2} {vif.dev.name:<10} {counts} {ends}")
-    return "\n".join(lines) + "\n"
+    title = "Interface      BytesIn  PktsIn  BytesOut PktsOut Flags Local    Remote"
+    return show_vifs(inet.mroute, title, lambda vif: f" {_hexadecimal(vif.local)} {_hexadecimal(vif.remote)}")
 
 
 def proc_cache(inet: InetNet) -> str:
-    """/proc/net/ip_mr_cache: the routes, then what waits for one."""
-    lines = ["Group    Origin   Iif     Pkts    Bytes    Wrong Oifs"]
-    table = inet.mroute
-    for mfc in table if table is not None else ():
-        line = f"{_hexadecimal(mfc.group)} {_hexadecimal(mfc.origin)} {mfc.parent:<3}"
-        line += f" {mfc.packets:8} {mfc.bytes:8} {mfc.wrong_if:8}"
-        for index, ttl in enumerate(mfc.ttls):
-            if ttl < NEVER_FORWARD and table is not None and table.vif(index) is not None:
-                line += f" {index:2}:{ttl:<3}"
-        lines.append(line)
-    lines += [
-        f"{_hexadecimal(waiting.group)} {_hexadecimal(waiting.origin)} {-1:<3} {0:8} {0:8} {0:8}"
-        for waiting in (table.unresolved.values() if table is not None else ())
-    ]
-    return "\n".join(lines) + "\n"
+    """/proc/net/ip_mr_cache."""
+    return show_cache(inet.mroute, "Group    Origin   Iif     Pkts    Bytes    Wrong Oifs", _hexadecimal)
 
 
 PROC: Final[dict[str, Callable[[InetNet], str]]] = {"ip_mr_vif": proc_vif, "ip_mr_cache": proc_cache}

@@ -137,6 +137,25 @@ class MrTable:
         """One interface more or less (1 or -1) is on ``dev``."""
         raise NotImplementedError
 
+    def count_daemon(self, change: int) -> None:
+        """One daemon more or less (1 or -1) in the namespace."""
+        raise NotImplementedError
+
+    # -- the daemon ----------------------------------------------------------------------------------------
+
+    def start(self, sk: DatagramSock) -> None:
+        """``sk`` is the daemon's. EADDRINUSE when there is one."""
+        if self.sock is not None:
+            raise err(errno.EADDRINUSE)
+        self.sock = sk
+        self.count_daemon(1)
+
+    def stop(self) -> None:
+        """The daemon is gone, and what it made goes too (mrtsock_destruct, ip6mr_sk_done)."""
+        self.sock = None
+        self.count_daemon(-1)
+        self.flush(MRT_FLUSH_VIFS | MRT_FLUSH_MFC)
+
     # -- interfaces ----------------------------------------------------------------------------------------
 
     def vif(self, index: int) -> Vif | None:

@@ -12,10 +12,7 @@ Not here: PIM's register interface (EINVAL, as without CONFIG_IPV6_PIMSM_V2), se
 
 from __future__ import annotations
 
-import errno
-
 from pysock.core.device import dev_set_allmulti
-from pysock.core.errors import err
 from pysock.core.netdev_events import NETDEV_UNREGISTER
 from pysock.core.skb_copy import skb_clone, skb_cow_head
 from pysock.core.skb_data import skb_copy_bits
@@ -30,7 +27,7 @@ from pysock.families.inet6.ip6_cb import cb_of, need_cb
 from pysock.families.inet6.net import Inet6Net
 from pysock.families.inet6.route import direct
 from pysock.uapi.in_ import IPPROTO_ICMPV6
-from pysock.uapi.mroute import MRT6MSG, MRT_FLUSH_MFC, MRT_FLUSH_VIFS
+from pysock.uapi.mroute import MRT6MSG
 from pysock.wire.icmpv6 import MLD2_REPORT, MLD_DONE, MLD_QUERY, MLD_REPORT, PKT_TOOBIG
 
 TYPE_CHECKING = False
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     from pysock.core.netdevice import NetDevice
-    from pysock.families.inet.datagram import DatagramSock
 
 _HEADER: Final = 40
 _MLD: Final = (MLD_QUERY, MLD_REPORT, MLD_DONE, MLD2_REPORT)
@@ -128,20 +124,7 @@ class Ip6mr(MrTable):
         if directory:
             self.inet6.net.sysctl.show(f"{directory}.mc_forwarding", value)
 
-    def start(self, sk: DatagramSock) -> None:
-        """``sk`` is the daemon's. EADDRINUSE when there is one."""
-        if self.sock is not None:
-            raise err(errno.EADDRINUSE)
-        self.sock = sk
-        self._count_daemon(1)
-
-    def stop(self) -> None:
-        """The daemon is gone, and what it made goes too (ip6mr_sk_done)."""
-        self.sock = None
-        self._count_daemon(-1)
-        self.flush(MRT_FLUSH_VIFS | MRT_FLUSH_MFC)
-
-    def _count_daemon(self, change: int) -> None:
+    def count_daemon(self, change: int) -> None:
         conf = addrconf_of(self.inet6).all
         conf.mc_forwarding += change
         self._show("net.ipv6.conf.all", conf.mc_forwarding)

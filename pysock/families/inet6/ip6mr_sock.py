@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import errno
 
-from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
 from pysock.families.inet.datagram import DatagramSock
-from pysock.families.inet.mroute import NEVER_FORWARD, Vif
+from pysock.families.inet.mroute import Vif
+from pysock.families.inet.mroute_sock import VERSION, check_allowed, counters, show_cache, show_vifs
 from pysock.families.inet6.addr import ANY6, is_multicast
 from pysock.families.inet6.ip6mr import Ip6mr, table_of
 from pysock.families.inet6.net import Inet6Net
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from pysock.families.inet.inet_sock import InetSock
 
-_VERSION: Final = 0x0305
 #: How long a value must be at least; a number is just that long.
 _SIZES: Final = {
     nr.MRT_INIT: 4,
@@ -41,11 +40,8 @@ _SIZES: Final = {
 def setsockopt(sk: InetSock, optname: int, value: bytes) -> None:
     """ip6_mroute_setsockopt(): errors as those of `ipmr_sock.setsockopt`."""
     table, sk = _checked(sk)
-    if optname != nr.MRT_INIT and sk is not table.sock and not sk.creds.capable(CAP_NET_ADMIN):
-        raise err(errno.EACCES)
+    check_allowed(table, sk, optname)
     if optname == nr.MRT_DONE:
-        if sk is not table.sock:
-            raise err(errno.EACCES)
         table.stop()
         return
     size = _SIZES.get(optname)
@@ -71,7 +67,7 @@ def getsockopt(sk: InetSock, optname: int) -> bytes:
     """MRT6_VERSION and MRT6_ASSERT; else ENOPROTOOPT."""
     table, _ = _checked(sk)
     if optname == nr.MRT_VERSION:
-        return _VERSION.to_bytes(4, "little")
+        return VERSION.to_bytes(4, "little")
     if optname == nr.MRT_ASSERT:
         return int(table.asserts).to_bytes(4, "little")
     raise err(errno.ENOPROTOOPT)
@@ -117,45 +113,17 @@ def _change_route(table: Ip6mr, sk: DatagramSock, optname: int, value: bytes) ->
 
 
 def mroute_ioctl(inet6: Inet6Net, cmd: int, arg: bytes | int) -> bytes:
-    """SIOCGETMIFCNT_IN6 and SIOCGETSGCNT_IN6 (ip6mr_ioctl); errors as `ipmr_sock.mroute_ioctl`."""
-    table = table_of(inet6)
-    layout = nr.SIOC_VIF_REQ if cmd == nr.SIOCGETVIFCNT else nr.SIOC_SG_REQ6
-    if isinstance(arg, int) or len(arg) < layout.size:
-        raise err(errno.EFAULT)
-    if cmd == nr.SIOCGETVIFCNT:
-        return table.vif_counts(arg)
-    origin, group = layout.unpack_from(arg)[:2]
-    mfc = table.find(origin, group)
-    if mfc is None:
-        raise err(errno.EADDRNOTAVAIL)
-    counts = layout.pack(origin, group, mfc.packets, mfc.bytes, mfc.wrong_if)
-    return arg[:56] + counts[56:]
+    """SIOCGETMIFCNT_IN6 and SIOCGETSGCNT_IN6 (ip6mr_ioctl): see `counters`."""
+    return counters(table_of(inet6), cmd, arg, nr.SIOC_SG_REQ6)
 
 
 def proc_vif(inet6: Inet6Net) -> str:
     """/proc/net/ip6_mr_vif."""
-    lines = ["Interface      BytesIn  PktsIn  BytesOut PktsOut Flags"]
-    for index, vif in enumerate(inet6.mroute.vifs if inet6.mroute is not None else ()):
-        if vif is not None:
-            counts = f"{vif.bytes_in:8} {vif.packets_in:7}  {vif.bytes_out:8} {vif.packets_out:7}"
-            lines.append(f"{index:2} {vif.dev.name:<10} {counts} {vif.flags:05X}")
-    return "\n".join(lines) + "\n"
+    title = "Interface      BytesIn  PktsIn  BytesOut PktsOut Flags"
+    return show_vifs(inet6.mroute, title, lambda vif: "")
 
 
 def proc_cache(inet6: Inet6Net) -> str:
-    """/proc/net/ip6_mr_cache: the routes, then what waits for one."""
+    """/proc/net/ip6_mr_cache."""
     title = f"{'Group':<32} {'Origin':<32} Iif      Pkts  Bytes     Wrong  Oifs"
-    lines = [title]
-    table = inet6.mroute
-    for mfc in table if table is not None else ():
-        line = f"{mfc.group.hex(':', 2)} {mfc.origin.hex(':', 2)} {mfc.parent:<3}"
-        line += f" {mfc.packets:8} {mfc.bytes:8} {mfc.wrong_if:8}"
-        for index, ttl in enumerate(mfc.ttls):
-            if ttl < NEVER_FORWARD and table is not None and table.vif(index) is not None:
-                line += f" {index:2}:{ttl:<3}"
-        lines.append(line)
-    lines += [
-        f"{waiting.group.hex(':', 2)} {waiting.origin.hex(':', 2)} {-1:<3} {0:8} {0:8} {0:8}"
-        for waiting in (table.unresolved.values() if table is not None else ())
-    ]
-    return "\n".join(lines) + "\n"
+    return show_cache(inet6.mroute, title, lambda address: address.hex(":", 2))
