@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import socket
 from collections.abc import Iterator
 
 import pytest
 from support.dgram_api import fails
 from support.hosts import Hosts
-from support.realnet import RealNet
+from support.mroute_linux import Linux, linux
 
 from pysock.core.capability import Credentials
 from pysock.syscalls.file import sys_ioctl
 from pysock.uapi import in_
 from pysock.uapi import mroute as nr
 from pysock.uapi.in_ import IPPROTO_ICMP, IPPROTO_IGMP, IPPROTO_IP, IPPROTO_RAW
-from pysock.uapi.socket import SOCK_DGRAM, SOCK_RAW
+from pysock.uapi.socket import AF_INET, SOCK_DGRAM, SOCK_RAW
 from pysock.wire.addr import inet_aton as a
 
 ONE, TWO, G = "10.9.0.1", "10.8.0.1", "239.1.1.1"
@@ -31,7 +29,7 @@ class Ours:
         self.host, peer = lab.host("router"), lab.host("peer")
         lab.cable(self.host, f"{ONE}/24", peer, "10.9.0.2/24")
         lab.cable(self.host, f"{TWO}/24", peer, "10.8.0.2/24")
-        self.two = self.host.dev("eth1").ifindex
+        self.devs = [self.host.dev(name).ifindex for name in ("eth0", "eth1")]
 
     def socket(self, type: int = SOCK_RAW, protocol: int = IPPROTO_IGMP) -> int:
         return self.host.socket(type, protocol)
@@ -54,53 +52,15 @@ class Ours:
         self.host.close(fd)
 
 
-class Linux:
-    """The same of the real kernel."""
-
-    def __init__(self, real: RealNet) -> None:
-        self.real = real
-        self.opened: list[socket.socket] = []
-        for name, address in (("v0", ONE), ("w0", TWO)):
-            real.ip("-n", real.name, "link", "add", name, "type", "veth", "peer", "name", f"{name}p")
-            real.ip("-n", real.name, "addr", "add", f"{address}/24", "dev", name)
-            real.ip("-n", real.name, "link", "set", name, "up")
-        self.two = int(real.run("cat", "/sys/class/net/w0/ifindex"))
-        with self.socket() as sock:
-            try:
-                self.getopt(sock, nr.MRT_VERSION)
-            except OSError:
-                pytest.skip("the kernel has no multicast routing")
-
-    def socket(self, type: int = SOCK_RAW, protocol: int = IPPROTO_IGMP) -> socket.socket:
-        self.opened.append(self.real.socket(socket.AF_INET, type, protocol))
-        return self.opened[-1]
-
-    def setopt(self, sock: socket.socket, name: int, value: int | bytes) -> None:
-        sock.setsockopt(IPPROTO_IP, name, value)
-
-    def getopt(self, sock: socket.socket, name: int) -> int:
-        return sock.getsockopt(IPPROTO_IP, name)
-
-    def ioctl(self, sock: socket.socket, command: int, arg: bytes) -> bytes:
-        return fcntl.ioctl(sock.fileno(), command, arg)
-
-    def show(self, name: str) -> str:
-        return self.real.run("cat", f"/proc/net/{name}")
-
-    def close(self, sock: socket.socket) -> None:
-        sock.close()
-
-
 @pytest.fixture(params=["pysock", "linux"])
 def api(request: pytest.FixtureRequest) -> Iterator[Ours | Linux]:
     if request.param == "pysock":
         yield Ours()
-    else:
-        with RealNet() as real:
-            linux = Linux(real)
-            yield linux
-            for sock in linux.opened:
-                sock.close()
+        return
+    with linux(AF_INET, IPPROTO_IGMP, IPPROTO_IP) as api:
+        for name, address in (("v0", ONE), ("w0", TWO)):
+            api.real.ip("-n", api.real.name, "addr", "add", f"{address}/24", "dev", name)
+        yield api
 
 
 def vif(index: int, flags: int = 0, local: str = ONE, remote: str = "0.0.0.0", threshold: int = 1) -> bytes:
@@ -154,13 +114,13 @@ def test_interfaces(api: Ours | Linux) -> None:
     refused(errno.EINVAL, vif(1, nr.VIFF_SRCRT))
     refused(errno.EINVAL, vif(1, nr.VIFF_USE_IFINDEX | nr.VIFF_TUNNEL))
     refused(errno.EADDRNOTAVAIL, by_index(1, 99))
-    api.setopt(raw, nr.MRT_ADD_VIF, by_index(1, api.two))
+    api.setopt(raw, nr.MRT_ADD_VIF, by_index(1, api.devs[1]))
     api.setopt(raw, nr.MRT_ADD_VIF, vif(6, local="127.0.0.1", threshold=7))
     api.setopt(raw, nr.MRT_ADD_VIF, vif(7))  # a device may be two
     api.setopt(api.socket(), nr.MRT_ADD_VIF, vif(8))  # not the daemon's: static
     assert [line.split()[-3:] for line in api.show("ip_mr_vif").splitlines()[1:]] == [
         ["00000", "0100090A", "00000000"],
-        ["00008", f"{api.two:08X}", "00000000"],
+        ["00008", f"{api.devs[1]:08X}", "00000000"],
         ["00000", "0100007F", "00000000"],
         ["00000", "0100090A", "00000000"],
         ["08000", "0100090A", "00000000"],
@@ -190,7 +150,7 @@ def test_routes(api: Ours | Linux) -> None:
     raw = api.socket()
     api.setopt(raw, nr.MRT_INIT, 1)
     api.setopt(raw, nr.MRT_ADD_VIF, vif(0))
-    api.setopt(raw, nr.MRT_ADD_VIF, by_index(1, api.two))
+    api.setopt(raw, nr.MRT_ADD_VIF, by_index(1, api.devs[1]))
     source = "10.9.0.5"
     api.setopt(raw, nr.MRT_ADD_MFC, mfc(source, G, 0, v1=1, v6=5, v9=3))
     api.setopt(raw, nr.MRT_ADD_MFC, mfc(source, G, 0, v1=2))  # changes it

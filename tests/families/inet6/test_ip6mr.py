@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import socket
 import struct
 from collections.abc import Iterator
 
 import pytest
 from support.dgram_api import fails
 from support.inet6_hosts import Host6, Lab6, a6
-from support.realnet import RealNet
+from support.mroute_linux import Linux, linux
 
 from pysock.core.device import unregister_netdev
 from pysock.syscalls.file import sys_close, sys_ioctl
@@ -83,53 +81,13 @@ class Ours:
         sys_close(self.task, fd)
 
 
-class Linux:
-    """The same of the real kernel, in a namespace."""
-
-    def __init__(self, real: RealNet) -> None:
-        self.real = real
-        self.opened: list[socket.socket] = []
-        self.devs = []
-        for name in ("v0", "w0"):
-            real.ip("-n", real.name, "link", "add", name, "type", "veth", "peer", "name", f"{name}p")
-            real.ip("-n", real.name, "link", "set", name, "up")
-            self.devs.append(int(real.run("cat", f"/sys/class/net/{name}/ifindex")))
-        with self.socket() as sock:
-            try:
-                self.getopt(sock, nr.MRT_VERSION)
-            except OSError:
-                pytest.skip("the kernel has no multicast routing of IPv6")
-
-    def socket(self, type: int = SOCK_RAW, protocol: int = IPPROTO_ICMPV6) -> socket.socket:
-        self.opened.append(self.real.socket(socket.AF_INET6, type, protocol))
-        return self.opened[-1]
-
-    def setopt(self, sock: socket.socket, name: int, value: int | bytes) -> None:
-        sock.setsockopt(IPPROTO_IPV6, name, value)
-
-    def getopt(self, sock: socket.socket, name: int) -> int:
-        return sock.getsockopt(IPPROTO_IPV6, name)
-
-    def ioctl(self, sock: socket.socket, command: int, arg: bytes) -> bytes:
-        return fcntl.ioctl(sock.fileno(), command, arg)
-
-    def show(self, name: str) -> str:
-        return self.real.run("cat", f"/proc/net/{name}")
-
-    def close(self, sock: socket.socket) -> None:
-        sock.close()
-
-
 @pytest.fixture(params=["pysock", "linux"])
 def api(request: pytest.FixtureRequest) -> Iterator[Ours | Linux]:
     if request.param == "pysock":
         yield Ours()
         return
-    with RealNet() as real:
-        linux = Linux(real)
-        yield linux
-        for sock in linux.opened:
-            sock.close()
+    with linux(AF_INET6, IPPROTO_ICMPV6, IPPROTO_IPV6) as api:
+        yield api
 
 
 def test_who_may(api: Ours | Linux) -> None:
