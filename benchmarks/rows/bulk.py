@@ -17,8 +17,12 @@ def rate(count: int, seconds: float) -> float:
 
 def tcp_bulk(stack: Stack, count: int) -> float:
     """Send a chunk, receive it all with recv, again; the chunk is one immutable bytes object."""
+    return bulk_rate(*tcp_pair(stack.net), count)
+
+
+def bulk_rate(client: socket.socket, server: socket.socket, count: int) -> float:
+    """MB/s of ``count`` chunks over a connection, in one thread. Closes it."""
     payload = bytes(CHUNK)
-    client, server = tcp_pair(stack.net)
     with client, server:
         start = clock()
         for _ in range(count):

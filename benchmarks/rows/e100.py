@@ -7,9 +7,10 @@ import statistics
 from time import thread_time
 
 from benchmarks.row import Kind, Row
-from benchmarks.rows.bulk import CHUNK, rate
-from benchmarks.rows.common import clock, tcp_pair
-from benchmarks.rows.hosts import two_hosts
+from benchmarks.rows.bulk import bulk_rate
+from benchmarks.rows.common import tcp_pair
+from benchmarks.rows.hosts import connected, two_hosts
+from benchmarks.rows.round_trips import trip_rate
 from benchmarks.stack import Stack
 
 _TURN = 50
@@ -38,39 +39,17 @@ def two_cards(stack: Stack) -> tuple[socket.socket, socket.socket]:
         add_address(host.net.get(InetNet), dev, address, 24)
     kernel.leave()
     one, other = hosts
-    listener = other.run(pysock.create_server, ("10.0.0.2", 80))
-    client = one.run(pysock.create_connection, ("10.0.0.2", 80))
-    server, _ = listener.accept()
-    listener.close()
-    for end in (client, server):
-        end.setsockopt(pysock.IPPROTO_TCP, pysock.TCP_NODELAY, 1)
-    return client, server
+    return connected(one, other, "10.0.0.2")
 
 
 def e100_rr(stack: Stack, count: int) -> float:
     """One byte there and back, same thread."""
-    client, server = two_cards(stack)
-    with client, server:
-        start = clock()
-        for _ in range(count):
-            client.send(b"x")
-            server.recv(1)
-            server.send(b"x")
-            client.recv(1)
-        return count / (clock() - start)
+    return trip_rate(*two_cards(stack), count)
 
 
 def e100_bulk(stack: Stack, count: int) -> float:
     """Sends of 64 KiB, 46 frames each, received with recv, same thread."""
-    payload = bytes(CHUNK)
-    client, server = two_cards(stack)
-    with client, server:
-        start = clock()
-        for _ in range(count):
-            left = client.send(payload)
-            while left:
-                left -= len(server.recv(CHUNK))
-        return rate(count, clock() - start)
+    return bulk_rate(*two_cards(stack), count)
 
 
 def trips(client: socket.socket, server: socket.socket, count: int) -> float:

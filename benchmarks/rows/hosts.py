@@ -10,9 +10,14 @@ import statistics
 
 from benchmarks.child import run_child
 from benchmarks.row import Kind, Row
-from benchmarks.rows.bulk import CHUNK, rate
+from benchmarks.rows.bulk import bulk_rate
 from benchmarks.rows.common import clock, tcp_pair
+from benchmarks.rows.round_trips import trip_rate
 from benchmarks.stack import Stack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pysock.lab.host import Host
 
 _THOUSAND = """
 from time import perf_counter
@@ -40,8 +45,15 @@ def two_hosts(stack: Stack) -> tuple[socket.socket, socket.socket]:
     net = pysock.Network(seed=1, clock="real")
     one, other = net.hosts("one", "other")
     net.link(one, other)
-    listener = other.run(pysock.create_server, ("other", 80))
-    client = one.run(pysock.create_connection, ("other", 80))
+    return connected(one, other, "other")
+
+
+def connected(one: Host, other: Host, address: str) -> tuple[socket.socket, socket.socket]:
+    """A connection from ``one`` host to the ``address`` of the ``other``, TCP_NODELAY on both ends."""
+    import pysock
+
+    listener = other.run(pysock.create_server, (address, 80))
+    client = one.run(pysock.create_connection, (address, 80))
     server, _ = listener.accept()
     listener.close()
     for end in (client, server):
@@ -51,28 +63,12 @@ def two_hosts(stack: Stack) -> tuple[socket.socket, socket.socket]:
 
 def veth_rr(stack: Stack, count: int) -> float:
     """One byte there and back, same thread."""
-    client, server = two_hosts(stack)
-    with client, server:
-        start = clock()
-        for _ in range(count):
-            client.send(b"x")
-            server.recv(1)
-            server.send(b"x")
-            client.recv(1)
-        return count / (clock() - start)
+    return trip_rate(*two_hosts(stack), count)
 
 
 def veth_bulk(stack: Stack, count: int) -> float:
     """Sends of 64 KiB, received with recv, same thread."""
-    payload = bytes(CHUNK)
-    client, server = two_hosts(stack)
-    with client, server:
-        start = clock()
-        for _ in range(count):
-            left = client.send(payload)
-            while left:
-                left -= len(server.recv(CHUNK))
-        return rate(count, clock() - start)
+    return bulk_rate(*two_hosts(stack), count)
 
 
 def forwarding(stack: Stack, count: int) -> float:
