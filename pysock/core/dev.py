@@ -104,7 +104,7 @@ class DeviceLayer:
         if dev.rx_slow:
             if self._receive_slow(skb):
                 return NET_RX_SUCCESS
-            dev = skb.dev  # type: ignore[assignment]
+            dev = skb.dev  # type: ignore[assignment]  # as above
         skb.network_header = skb.data
         try:
             handlers = dev.net.ptype_base[skb.protocol]

@@ -252,7 +252,7 @@ class Proto:
 
     def poll(self, sk: Any, table: PollTable | None) -> int:
         """Poll bits of a datagram-like socket; protocols with states of their own override it."""
-        return sk.datagram_poll(table)  # type: ignore[no-any-return]
+        return sk.datagram_poll(table)  # type: ignore[no-any-return]  # each Proto knows its own sockets
 
     def hash(self, sk: Any) -> None:
         """Make ``sk`` findable for incoming packets."""

@@ -248,7 +248,7 @@ class DatagramProto(Proto):
                 raise err(sk.take_error())
             queue = sk.receive_queue
             if queue and len(queue) > seen:
-                return queue[0] if flags & MSG_PEEK else queue.popleft()  # type: ignore[no-any-return]
+                return queue[0] if flags & MSG_PEEK else queue.popleft()  # type: ignore[no-any-return]  # as in Proto
             if flags & MSG_DONTWAIT:
                 raise err(errno.EAGAIN)
             if sk.shutdown & RCV_SHUTDOWN:
