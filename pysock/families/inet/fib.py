@@ -59,10 +59,17 @@ RTAX_HOPLIMIT = 10
 RTAX_INITCWND = 11
 RTAX_RTO_MIN = 13
 RTAX_INITRWND = 14
+#: The most that the kernel keeps of some (ip_metrics_convert)
+_RTAX_MOST = {RTAX_MTU: 65535 - 15, RTAX_ADVMSS: 65535 - 40, RTAX_HOPLIMIT: 255}
 
 _CACHE_LIMIT = 8192
 #: Routes without metrics share this: nobody writes to it.
-_NO_METRICS: Final[dict[int, int]] = {}
+NO_METRICS: Final[dict[int, int]] = {}
+
+
+def checked_metrics(metrics: dict[int, int] | None) -> dict[int, int]:
+    """What a route keeps of the metrics that a program asks for (ip_fib_metrics_init)."""
+    return {key: min(value, _RTAX_MOST.get(key, value)) for key, value in metrics.items()} if metrics else NO_METRICS
 
 
 class Nexthop:
@@ -109,7 +116,7 @@ class FibEntry:
         table: int = 0,
         tos: int = 0,
         protocol: int = RTPROT_KERNEL,
-        metrics: dict[int, int] = _NO_METRICS,
+        metrics: dict[int, int] = NO_METRICS,
         nexthops: tuple[Nexthop, ...] = (),
         onlink: bool = False,
     ) -> None:

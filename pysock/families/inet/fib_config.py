@@ -28,6 +28,7 @@ from pysock.families.inet.fib import (
     RTPROT_BOOT,
     FibEntry,
     Nexthop,
+    checked_metrics,
     is_prefix,
 )
 from pysock.uapi.if_ import IFF_UP
@@ -117,7 +118,7 @@ def add_route(
             raise err(errno.EINVAL)
     entry = FibEntry(
         prefix, plen, type, dev, prefsrc, gateway, metric, scope, table=table, tos=tos, protocol=protocol,
-        metrics=dict(metrics) if metrics else {}, nexthops=nexthops, onlink=onlink,
+        metrics=checked_metrics(metrics), nexthops=nexthops, onlink=onlink,
     )  # fmt: skip
     inet.fib.add(entry, flags)
     return entry

@@ -15,7 +15,7 @@ import errno
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
-from pysock.families.inet.fib import RTN_LOCAL, RTN_MULTICAST
+from pysock.families.inet.fib import NO_METRICS, RTN_LOCAL, RTN_MULTICAST
 from pysock.families.inet6.addr import ANY6, prefix_of
 from pysock.wire.addr import inet6_ntoa
 
@@ -37,12 +37,12 @@ METRIC_USER = 1024  # IP6_RT_PRIO_USER
 
 class Fib6Entry:
     """One route (struct fib6_info). ``prefix`` and ``prefsrc`` are 16 bytes (ANY6: choose by RFC 6724), ``gateway`` too
-    or None when the network is on the link. ``mtu`` 0: the device's. ``expires`` in monotonic ns or NEVER; ``pref`` is
-    RFC 4191's preference as a number to compare: 1 high, 0 medium, -1 low.
+    or None when the network is on the link. ``metrics`` has numbers by RTAX_*. ``expires`` in monotonic ns or NEVER;
+    ``pref`` is RFC 4191's preference as a number to compare: 1 high, 0 medium, -1 low.
     """
 
     __slots__ = (
-        "dev", "expires", "gateway", "metric", "mtu", "plen", "pref", "prefix", "prefsrc", "protocol", "type",
+        "dev", "expires", "gateway", "metric", "metrics", "plen", "pref", "prefix", "prefsrc", "protocol", "type",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class Fib6Entry:
         metric: int = METRIC_USER,
         prefsrc: bytes = ANY6,
         protocol: int = RTPROT_BOOT,
+        metrics: dict[int, int] = NO_METRICS,
     ) -> None:
         self.prefix = prefix
         self.plen = plen
@@ -64,7 +65,7 @@ class Fib6Entry:
         self.metric = metric
         self.prefsrc = prefsrc
         self.protocol = protocol
-        self.mtu = 0
+        self.metrics = metrics
         self.expires = NEVER
         self.pref = 0
 

@@ -10,7 +10,14 @@ from struct import Struct
 
 from pysock.core.capability import CAP_NET_ADMIN
 from pysock.core.errors import err
-from pysock.families.inet.fib import RTN_BLACKHOLE, RTN_LOCAL, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE
+from pysock.families.inet.fib import (
+    RTN_BLACKHOLE,
+    RTN_LOCAL,
+    RTN_PROHIBIT,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    checked_metrics,
+)
 from pysock.families.inet6 import addrconf
 from pysock.families.inet6.addr import ANY6, is_linklocal, is_multicast, prefix_of
 from pysock.families.inet6.devconf import IFA_F_PERMANENT, find_address
@@ -46,8 +53,10 @@ def add_route(
     metric: int = 0,
     prefsrc: bytes = ANY6,
     type: int = RTN_UNICAST,
+    metrics: dict[int, int] | None = None,
 ) -> Fib6Entry:
-    """`ip -6 route add PREFIX/PLEN [via GATEWAY] [dev DEV] [metric N] [src PREFSRC]`. Addresses are 16 wire bytes.
+    """`ip -6 route add PREFIX/PLEN [via GATEWAY] [dev DEV] [metric N] [src PREFSRC]`. Addresses are 16 wire bytes,
+    ``metrics`` (mtu, advmss, initcwnd...) numbers by RTAX_*.
 
     Without ``dev``, it is the one that the gateway's network is on. EEXIST when the same route is there; EHOSTUNREACH
     for a gateway that is not on a link; ENODEV when nothing names a device; ENETDOWN for one that is down; EINVAL for a
@@ -66,7 +75,8 @@ def add_route(
         raise err(errno.ENETDOWN)
     if prefsrc != ANY6 and find_address(inet6.net, prefsrc) is None:
         raise err(errno.EINVAL)
-    entry = Fib6Entry(prefix, plen, type, dev, gateway, metric or METRIC_USER, prefsrc)
+    kept = checked_metrics(metrics)
+    entry = Fib6Entry(prefix, plen, type, dev, gateway, metric or METRIC_USER, prefsrc, metrics=kept)
     inet6.fib6.add(entry)
     return entry
 

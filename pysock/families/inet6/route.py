@@ -11,6 +11,9 @@ import errno
 from pysock.core.errors import err
 from pysock.core.skbuff import kfree_skb
 from pysock.families.inet.fib import (
+    RTAX_HOPLIMIT,
+    RTAX_LOCK,
+    RTAX_MTU,
     RTN_BLACKHOLE,
     RTN_LOCAL,
     RTN_MULTICAST,
@@ -47,7 +50,7 @@ _ETHERTYPE = ETH_P_IPV6.to_bytes(2, "big")
 class Rt6(Rtable):
     """An IPv6 route in use (struct rt6_info): an `Rtable` with 16-byte addresses.
 
-    ``hop_limit`` is the device's for unicast, 1 for multicast (RFC 3493 5.2).
+    ``hop_limit`` is the route's or else the device's for unicast, 1 for multicast (RFC 3493 5.2).
     """
 
     __slots__ = ("hop_limit",)
@@ -157,34 +160,41 @@ def _lookup(inet6: Inet6Net, daddr: bytes, saddr: bytes, oif: int, prefs: int) -
             raise err(errno.ENETUNREACH)
         return Rt6(RTN_LOCAL, loopback, saddr, daddr, None, mtu_of(loopback), fib.generation)
     gateway, mtu = _path(inet6, entry, dev, daddr)
-    return Rt6(entry.type, dev, saddr, daddr, gateway, mtu, fib.generation)
+    rt = Rt6(entry.type, dev, saddr, daddr, gateway, mtu, fib.generation)
+    if entry.metrics:
+        rt.metrics = entry.metrics
+        if entry.type == RTN_UNICAST:
+            rt.hop_limit = entry.metrics.get(RTAX_HOPLIMIT, 0) or rt.hop_limit
+    return rt
 
 
 def _path(inet6: Inet6Net, entry: Fib6Entry, dev: NetDevice, daddr: bytes) -> tuple[bytes | None, int]:
-    """Next hop and MTU, with what was learnt about ``daddr`` (rt6_find_cached_rt)."""
+    """Next hop and MTU, with what was learnt about ``daddr`` (rt6_find_cached_rt); a locked MTU holds all the same."""
     gateway = entry.gateway
-    mtu = mtu_of(dev)
-    if entry.mtu:
-        mtu = min(mtu, entry.mtu)
+    mtu = entry.metrics.get(RTAX_MTU, 0) or mtu_of(dev)
     learnt = inet6.fib6.exceptions.get(daddr)
     if learnt is not None:
-        if learnt.mtu and learnt.mtu_until > inet6.kernel.now:
+        if learnt.mtu and learnt.mtu_until > inet6.kernel.now and not _mtu_locked(entry.metrics):
             mtu = min(mtu, learnt.mtu)
         if learnt.gateway is not None:
             gateway = learnt.gateway if learnt.gateway != daddr else None
     return gateway, mtu
 
 
+def _mtu_locked(metrics: dict[int, int]) -> bool:
+    return bool(metrics.get(RTAX_LOCK, 0) >> RTAX_MTU & 1 and metrics.get(RTAX_MTU, 0))
+
+
 def update_pmtu(inet6: Inet6Net, daddr: bytes, mtu: int, lifetime: int) -> None:
     """A router on the path to ``daddr`` says that ``mtu`` bytes are all that fit; believed for ``lifetime`` ns
-    (ip6_rt_update_pmtu, RFC 8201). Never below 1280, never an increase.
+    (ip6_rt_update_pmtu, RFC 8201). Never below 1280, never an increase, and not where the route's MTU is locked.
     """
     mtu = max(mtu, IPV6_MIN_MTU)
     try:
         rt = output(inet6, daddr)
     except OSError:
         return
-    if mtu >= rt.mtu or rt.type == RTN_LOCAL:
+    if mtu >= rt.mtu or rt.type == RTN_LOCAL or (rt.metrics and _mtu_locked(rt.metrics)):
         return
     learnt = inet6.fib6.exception(daddr)
     learnt.mtu = mtu
