@@ -1,8 +1,11 @@
 """Coherent DMA memory: what a device and its driver both see. Documentation/core-api/dma-api.
 
-One `DmaMemory` is the address space of one device: a flat bytearray in which the driver allocates rings and buffers,
-and whose addresses it tells the device in descriptors and registers. An address is an index into ``mem``. Both sides
-work on the bytes in place; neither keeps a memoryview, since ``mem`` grows with the allocations.
+One `DmaMemory` is the address space of one device: flat memory in which the driver allocates rings and buffers, and
+whose addresses it tells the device in descriptors and registers. An address is an index into ``mem``. Both sides work
+on the bytes in place; neither keeps a memoryview, since ``mem`` grows with the allocations.
+
+``mem`` is an anonymous mapping, which copies a slice of it straight from and to bytes: a bytearray makes another
+bytearray on the way, three and five times as dear.
 
 A device trusts no address it was given: it goes through `read` and `write`, or catches struct.error, and stops with a
 bus error, as one that reaches outside its IOMMU domain.
@@ -11,6 +14,7 @@ bus error, as one that reaches outside its IOMMU domain.
 from __future__ import annotations
 
 import errno
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from pysock.core.errors import err
 
@@ -28,7 +32,7 @@ class DmaMemory:
     __slots__ = ("_free", "_sizes", "limit", "mem")
 
     def __init__(self, limit: int = 1 << 24) -> None:
-        self.mem = bytearray(PAGE)
+        self.mem = mmap(-1, PAGE, MAP_PRIVATE | MAP_ANONYMOUS)
         self.limit = limit
         self._sizes: dict[int, int] = {}
         self._free: list[tuple[int, int]] = []  # (address, size), by address
@@ -52,7 +56,7 @@ class DmaMemory:
             address = -(-len(self.mem) // align) * align
             if address + size > self.limit:
                 raise err(errno.ENOMEM)
-            self.mem.extend(bytes(address + size - len(self.mem)))
+            self.mem.resize(address + size)
         self._sizes[address] = size
         return address
 
@@ -67,14 +71,16 @@ class DmaMemory:
             else:
                 merged.append((start, size))
         if merged and sum(merged[-1]) == len(self.mem):
-            del self.mem[merged.pop()[0] :]
+            end, size = merged.pop()
+            self.mem[end : end + size] = bytes(size)  # what is left of its first page is handed out again
+            self.mem.resize(end)
         self._free = merged
 
     def read(self, address: int, size: int) -> bytes:
         """For the device: ``size`` bytes. BusError unless all of them are memory."""
         if address < 0 or address + size > len(self.mem):
             raise BusError(f"read of {size} bytes at {address:#x}")
-        return bytes(self.mem[address : address + size])
+        return self.mem[address : address + size]
 
     def write(self, address: int, data: bytes) -> None:
         """For the device. BusError unless all of it is memory."""

@@ -94,7 +94,7 @@ class RxRing:
                 self._bad(dev, status)
                 status = mem[at + 1]
                 continue
-            frame = bytes(mem[start : start + size])
+            frame = mem[start : start + size]
             total += size
             payload = verified(frame, size) if verify else 0
             if frame[_DESTINATION] == address and frame[12] > 5:
@@ -154,7 +154,7 @@ class RxRing:
         """The frame in the next descriptor, left there; None if there is none."""
         at = self._at[self.to_clean]
         size = _load_count(self._mem, at + 12)[0] & RFD_COUNT
-        return bytes(self._mem[at + RFD_SIZE : at + RFD_SIZE + size]) if self.waiting() else None
+        return self._mem[at + RFD_SIZE : at + RFD_SIZE + size] if self.waiting() else None
 
     def waiting(self, ahead: int = 0) -> bool:
         """Whether there is a frame that nobody has looked at, behind ``ahead`` others."""

@@ -136,7 +136,7 @@ class CommandUnit:
         count &= TCB_COUNT
         if count and not command & _MODE and card.config.plain:  # right behind it, and nothing to be done to it
             at += TCB_SIZE
-            frame = bytes(mem[at : at + count])
+            frame = mem[at : at + count]
             if len(frame) != count:
                 raise BusError("frame")
             if count < 60:
