@@ -1,12 +1,14 @@
 """NetDevice: one network interface (struct net_device), and the way a packet takes into it.
 
     dev_queue_xmit(skb) -> dev.queue_xmit(skb) -+-> ndo_start_xmit                          direct
+                                                +-> qdisc.bypass -> ndo_start_xmit          past its empty queue
                                                 +-> dev_xmit.xmit_slow -> qdisc -> ...      otherwise
 
 The transmit path asks one question, `xmit_direct`, which `update_path` answers anew whenever something it rests on
 changes: the device is up, has carrier, no queueing discipline that queues, no tap, a queue that is not stopped, and
-takes every packet as it is (NETIF_F_TAKES_ALL). So `queue_xmit` may be kept by a route or a neighbour entry for as long
-as the device exists: it is always the right one.
+takes every packet as it is (NETIF_F_TAKES_ALL). With a discipline that may be skipped while it is empty, and a device
+that takes all but super-segments, `xmit_bypass` is that discipline. So `queue_xmit` may be kept by a route or a
+neighbour entry for as long as the device exists: it is always the right one.
 
 Whoever changes flags, features, carrier, taps or the qdisc goes through the functions that call `update_path`:
 netdev_config.py, netdev_register.py, qdisc.py, and dev_add_pack in dev.py.
@@ -93,7 +95,7 @@ class NetDevice:
         "operstate", "owner", "parent", "perm_addr", "present", "priv", "promiscuity", "proposed", "proto_priv",
         "ptype_all", "qdisc", "reg_state", "running", "rx_handler", "rx_queues", "rx_slow", "start_xmit", "stats",
         "taps", "tx_queue_len", "tx_started", "tx_stopped", "type", "uc", "uppers", "vlan_group", "wanted_features",
-        "watchdog", "watchdog_timeo", "xmit_direct", "xps",
+        "watchdog", "watchdog_timeo", "xmit_bypass", "xmit_direct", "xps",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, net: Net, name: str) -> None:
@@ -136,6 +138,7 @@ class NetDevice:
         self.watchdog_timeo = 0
         self.watchdog: Timer | None = None
         self.xmit_direct = False
+        self.xmit_bypass: Qdisc | None = None  # the discipline, where packets may go past its queue
         self.napi_list: list[NapiStruct] = []
         self.uc: dict[bytes, int] = {}  # secondary unicast addresses and how many want each
         self.mc: dict[bytes, int] = {}  # multicast addresses
@@ -173,7 +176,8 @@ class NetDevice:
             if not result:
                 return 0
             return dev_xmit.xmit_refused(self, skb) if result == NETDEV_TX_BUSY else 0
-        return dev_xmit.xmit_slow(self, skb)
+        qdisc = self.xmit_bypass
+        return dev_xmit.xmit_slow(self, skb) if qdisc is None else qdisc.bypass(skb)
 
     def update_path(self) -> None:
         """Decide anew whether packets may go straight to the driver; call after any change to what that rests on."""
@@ -181,7 +185,7 @@ class NetDevice:
         watched = self.rx_handler or self.ingress or self.vlan_group or self.nf
         self.rx_slow = bool(self.taps) or watched is not None
         qdisc = self.qdisc
-        self.xmit_direct = (
+        straight = (
             self.flags & IFF_UP != 0
             and self.carrier
             and not self.tx_stopped
@@ -189,10 +193,15 @@ class NetDevice:
             and self.num_tx_queues == 1
             and self.nf is None
             and not self.net.tx_stamps
+        )
+        self.xmit_direct = (
+            straight
             and (qdisc is None or qdisc.queueless)
             and self.features & NETIF_F_TAKES_ALL == NETIF_F_TAKES_ALL
             and self.gso_max_size >= GSO_MAX_SIZE
         )
+        plain = straight and self.features & dev_xmit.PLAIN == dev_xmit.PLAIN
+        self.xmit_bypass = qdisc if plain and qdisc is not None and qdisc.can_bypass else None
 
     # -- looking at it -------------------------------------------------------------------------------------
 
@@ -280,6 +289,7 @@ def netif_stop_queue(dev: NetDevice) -> None:
     if not dev.tx_stopped:
         dev.tx_stopped = True
         dev.xmit_direct = False
+        dev.xmit_bypass = None
         dev.tx_started = dev.kernel.now
         if dev.watchdog_timeo:
             dev_xmit.arm_watchdog(dev)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 
-from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, PLAIN, hard_start_xmit, validate_xmit
+from pysock.core.dev_xmit import NET_XMIT_DROP, NET_XMIT_SUCCESS, hard_start_xmit, validate_xmit, xmit_raised, xmit_slow
 from pysock.core.device_ops import NETDEV_TX_BUSY
 from pysock.core.errors import err
 from pysock.core.netdev_events import NETDEV_FEAT_CHANGE
@@ -131,20 +131,36 @@ class Qdisc:
 
     # -- the machinery: not to be overridden -------------------------------------------------------------------
 
+    def bypass(self, skb: SkBuff) -> int:
+        """The same where `NetDevice.xmit_bypass` says so: most packets can go to the driver as they are."""
+        dev = self.dev
+        if self.qlen or self.refused or self.running or skb.ext is not None or skb.gso_size:
+            return xmit_slow(dev, skb)
+        self.running = True
+        self.packets += 1
+        self.bytes += skb.len
+        start_xmit = dev.start_xmit
+        try:
+            busy = start_xmit(skb, dev) == NETDEV_TX_BUSY
+        except Exception as exc:
+            busy = False
+            xmit_raised(dev, skb, exc)
+        finally:
+            self.running = False
+        if busy:
+            self._requeue((skb,))
+        elif self.qlen:
+            self.run()  # the driver called back and something was queued meanwhile
+        return NET_XMIT_SUCCESS
+
     def xmit(self, skb: SkBuff) -> int:
         """Hand in a packet and send what can be sent (__dev_xmit_skb)."""
         if self.can_bypass and not (self.qlen or self.refused or self.running or self.dev.tx_stopped):
             self.running = True
             self.packets += 1
             self.bytes += skb.len
-            dev = self.dev
             try:
-                if skb.ext is None and not skb.gso_size and dev.features & PLAIN == PLAIN:
-                    sent = hard_start_xmit(dev, skb) != NETDEV_TX_BUSY
-                    if not sent:
-                        self._requeue((skb,))
-                else:
-                    sent = self._send(skb)
+                sent = self._send(skb)
             finally:
                 self.running = False
             if sent and self.qlen:
