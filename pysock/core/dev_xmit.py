@@ -134,8 +134,9 @@ def hard_start_xmit(dev: NetDevice, skb: SkBuff) -> int:
     if ext is not None and ext.tx_stamp is not None and not dev.lowers:  # a stacked device's packet has not left yet
         ext.tx_stamp(skb, SCM_TSTAMP_SND)
         ext.tx_stamp = None
+    start_xmit = dev.start_xmit
     try:
-        if dev.start_xmit(skb, dev) == NETDEV_TX_BUSY:
+        if start_xmit(skb, dev) == NETDEV_TX_BUSY:
             return NETDEV_TX_BUSY
     except Exception as exc:
         xmit_raised(dev, skb, exc)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from functools import partial
 from struct import unpack_from
+from types import MethodType
 
 from pysock.core.device import netif_carrier_off, netif_carrier_on
 from pysock.core.errors import err
@@ -68,7 +69,7 @@ class E100Nic:
         self.receive: Callable[[SkBuff], object] = dev.kernel.softnet.napi_receive
         self.gro_receive: Callable[[SkBuff], object] = self.receive
         if use_napi:
-            self.napi = netif_napi_add(dev, partial(driver_irq.poll, self), weight)
+            self.napi = netif_napi_add(dev, MethodType(driver_irq.poll, self), weight)
             self.gro_receive = partial(napi_gro_receive, self.napi)
         self.quiet = regs.MASK_CX | regs.MASK_CNA if use_napi and self.revision >= regs.REVISION_82558 else 0
         self.listening = 0
@@ -116,7 +117,7 @@ class E100Nic:
             )
             if not ready:
                 raise err(errno.EIO, "e100: the chip takes no commands")
-            self.irqs.request_irq(self.pdev.irq, partial(driver_irq.interrupt, self), self, self.dev.owner)
+            self.irqs.request_irq(self.pdev.irq, MethodType(driver_irq.interrupt, self), self, self.dev.owner)
         except BaseException:
             self.down()
             raise

@@ -34,7 +34,6 @@ _STRIDE = RFD_SIZE + BUFFER + 48
 _SHORTEST = 60
 #: One in so many descriptors is waited for before they are given back, unless the chip has none left.
 _BATCH = 64
-_DESTINATION = slice(0, 6)
 _load_count = Struct("<H").unpack_from
 _EL = RFD_EL >> 8
 
@@ -97,7 +96,7 @@ class RxRing:
             frame = mem[start : start + size]
             total += size
             payload = verified(frame, size) if verify else 0
-            if frame[_DESTINATION] == address and frame[12] > 5:
+            if frame.startswith(address) and frame[12] > 5:
                 # eth_type_trans() for the common case: to us, and no 802.3 length
                 summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE
                 if 0 < payload < size:
@@ -156,10 +155,9 @@ class RxRing:
         size = _load_count(self._mem, at + 12)[0] & RFD_COUNT
         return self._mem[at + RFD_SIZE : at + RFD_SIZE + size] if self.waiting() else None
 
-    def waiting(self, ahead: int = 0) -> bool:
-        """Whether there is a frame that nobody has looked at, behind ``ahead`` others."""
-        n = self.to_clean + ahead
-        return self._mem[self._at[n if n < self.count else n - self.count] + 1] > 0x7F
+    def waiting(self) -> bool:
+        """Whether there is a frame that nobody has looked at."""
+        return self._mem[self._at[self.to_clean] + 1] > 0x7F
 
     def free(self) -> None:
         """The chip is stopped: give the memory back."""

@@ -24,7 +24,6 @@ from pysock.drivers.e100.regs import (
     ACK_CX,
     CB_C,
     CB_EL,
-    CB_HEADER,
     CB_I,
     CB_NC,
     CB_OK,
@@ -48,8 +47,10 @@ if TYPE_CHECKING:
 RUNAWAY = 4096
 _M32 = 0xFFFF_FFFF
 _MODE = CB_SF | CB_NC
-_PADDING = bytes(60)
-_load_header = CB_HEADER.unpack_from
+# What a block says about its end, in the last byte of its command.
+_EL = CB_EL >> 8
+_REST = (CB_S | CB_EL) >> 8
+_I = CB_I >> 8
 _load_block = Struct("<HHIIHBB").unpack_from  # CB_HEADER and TCB
 _store_status = Struct("<H").pack_into
 
@@ -107,9 +108,8 @@ class CommandUnit:
         faults = self._card.faults
         self._running = True
         try:
-            while self.state == CU_ACTIVE and not (self.waiting or self.hung or faults.stall_cu):
-                if not self._execute():
-                    break
+            while self.state == CU_ACTIVE and not (self.waiting or self.hung or faults.stall_cu) and self._execute():
+                pass
         except (BusError, StructError):
             self._abort()
         finally:
@@ -120,7 +120,7 @@ class CommandUnit:
         card = self._card
         mem = card.dma.mem
         at = self._at = self._next
-        _, command, _, array, count, threshold, buffers = _load_block(mem, at)
+        _, command, link, array, count, threshold, buffers = _load_block(mem, at)
         if at < PAGE:
             raise BusError("command block at no address")
         if self._done >= RUNAWAY:
@@ -128,31 +128,35 @@ class CommandUnit:
             return False
         opcode = command & CB_OPCODE
         if opcode != OP_TRANSMIT:
+            self._next = self.base + link & _M32
             self._finish(CB_OK if self._configure(opcode, at) else 0)
             return True
         if self.paused or self.busy:
             return False
+        self._next = self.base + link & _M32
         damage, status = 0, CB_OK
         count &= TCB_COUNT
-        if count and not command & _MODE and card.config.plain:  # right behind it, and nothing to be done to it
+        config = card.config
+        if count and not command & _MODE and config.plain:  # right behind it, and nothing to be done to it
             at += TCB_SIZE
             frame = mem[at : at + count]
             if len(frame) != count:
                 raise BusError("frame")
             if count < 60:
-                frame += _PADDING[count:]
+                frame = frame.ljust(60, b"\0")
         else:
             frame, damage = fetch(card, at, command, array, count, buffers)
         faults = card.faults
         if faults.slow_bus and underruns(card, threshold, len(frame)):
-            if not card.config.underrun_retry:
+            if not config.underrun_retry:
                 self._finish(CB_U)
                 return True
             status |= CB_U  # sent at the second try, from a full FIFO
-        if card.config.loopback or card.phy.looped:
+        phy = card.phy
+        if config.loopback or phy.looped:
             card.stats.counts[TX_GOOD] += 1
             card.ru.receive(frame, damage)
-        elif not card.phy.link:
+        elif not phy.link:
             card.stats.add("tx_lost_carrier")
         elif damage or card.port.transmit(frame):  # a damaged one would end at the other end's CRC check
             card.stats.counts[TX_GOOD] += 1
@@ -186,18 +190,17 @@ class CommandUnit:
         card = self._card
         mem = card.dma.mem
         at = self._at
-        _, command, link = _load_header(mem, at)  # once more: S may be gone
+        command = mem[at + 3]  # once more: S may be gone
         if card.faults.corrupt_cb:
             card.faults.corrupt_cb -= 1
-            link = 0xDEAD_BEE0
-            pack_into("<I", mem, at + 4, link)
+            pack_into("<I", mem, at + 4, 0xDEAD_BEE0)
+            self._next = self.base + 0xDEAD_BEE0 & _M32
         _store_status(mem, at, CB_C | status)
         self._done += 1
-        self._next = self.base + link & _M32
-        if command & (CB_S | CB_EL):
-            self.state = CU_IDLE if command & CB_EL else CU_SUSPENDED
-            card.interrupt(ACK_CX | ACK_CNA if command & CB_I else ACK_CNA)
-        elif command & CB_I:
+        if command & _REST:
+            self.state = CU_IDLE if command & _EL else CU_SUSPENDED
+            card.interrupt(ACK_CX | ACK_CNA if command & _I else ACK_CNA)
+        elif command & _I:
             card.interrupt(ACK_CX)
 
     def _abort(self) -> None:

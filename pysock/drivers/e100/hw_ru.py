@@ -94,7 +94,7 @@ class ReceiveUnit:
         """A frame from the wire."""
         card = self._card
         size = len(frame)
-        status = RFD_OK if frame[_DESTINATION] == card.address else self._match(frame)
+        status = RFD_OK if frame.startswith(card.address) else self._match(frame)
         if damage or not _MIN_FRAME <= size <= _MAX_FRAME:
             status = status and self._bad(frame, damage, status)
         if not status:
