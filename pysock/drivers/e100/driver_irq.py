@@ -23,6 +23,8 @@ from pysock.drivers.e100.regs import (
     ACK_RNR,
     ACK_SWI,
     MASK_ALL,
+    MASK_CNA,
+    MASK_CX,
     SCB_ACK,
     SCB_MASK,
     SCB_STATUS,
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
 
 _WORK = ACK_CX | ACK_FR | ACK_CNA | ACK_RNR | ACK_SWI | ACK_FCP
 _EVERYTHING = _WORK | ACK_MDI
+def masked(mask: int) -> tuple[int, int, int]:
+    """What `listen` needs to know for ``mask``: itself, what is heard under it, and what to write into the SCB."""
+    return mask, _EVERYTHING & ~mask, mask << 24 | _WORK << 8
+
+
+EVERYTHING = masked(0)
+#: Nothing is being sent, so the command unit has nothing to say.
+SENDING_NOTHING = masked(MASK_CX | MASK_CNA)
 _GONE = 0x02  # the bit of the interrupt byte that is never set, unless the card is out of its slot
 
 
@@ -104,9 +114,11 @@ def start(nic: E100Nic) -> None:
 
 def listen(nic: E100Nic, rx: RxRing, tx: TxRing) -> None:
     """Acknowledge what happened so far, and unmask interrupts. What is found done after that has a poll of its own."""
-    mask = nic.quiet if tx.avail == tx.count else 0
-    nic.listening = _EVERYTHING & ~mask
-    nic.csr.write32(SCB_STATUS, mask << 24 | _WORK << 8)
+    if tx.avail == tx.count:
+        mask, nic.listening, command = nic.quiet
+    else:
+        mask, nic.listening, command = EVERYTHING
+    nic.csr.write32(SCB_STATUS, command)
     if rx.waiting() or (not mask and tx.finished()):
         napi = nic.napi
         if napi is not None and napi.schedule():

@@ -40,7 +40,7 @@ _THRESHOLD = 0x20  # 256 bytes in the FIFO before a transmission starts; raised 
 class E100Nic:
     """One card's driver state (struct nic). ``rx`` and ``tx`` are there while it is up. Counters: ``interrupts``
     handled, ``resets`` done because the card hung. ``listening``: the bits of the interrupt byte that are not masked;
-    ``quiet``: what is masked while nothing is being sent.
+    ``quiet``: what is masked while nothing is being sent, as driver_irq.masked() has it.
     """
 
     __slots__ = (
@@ -71,7 +71,8 @@ class E100Nic:
         if use_napi:
             self.napi = netif_napi_add(dev, MethodType(driver_irq.poll, self), weight)
             self.gro_receive = partial(napi_gro_receive, self.napi)
-        self.quiet = regs.MASK_CX | regs.MASK_CNA if use_napi and self.revision >= regs.REVISION_82558 else 0
+        can_mask = use_napi and self.revision >= regs.REVISION_82558
+        self.quiet = driver_irq.SENDING_NOTHING if can_mask else driver_irq.EVERYTHING
         self.listening = 0
         self.threshold = _THRESHOLD
         self.dump = 0  # where the chip writes its counters

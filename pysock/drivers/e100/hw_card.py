@@ -46,6 +46,7 @@ from pysock.drivers.e100.hw_faults import Faults
 from pysock.drivers.e100.hw_phy import Phy
 from pysock.drivers.e100.hw_ru import PAUSE_ADDRESS, ReceiveUnit
 from pysock.drivers.e100.hw_stats import Statistics
+from pysock.drivers.e100.regs import MASK_SI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,14 +151,15 @@ class E100Card(PciCard, WireClient):
             self._release()
 
     def set_mask(self, value: int) -> None:
-        self.mask = value & ~regs.MASK_SI
-        if value & regs.MASK_SI:
+        if value & MASK_SI:
+            value &= ~MASK_SI
             self.ack |= regs.ACK_SWI
-        self._listened = _LISTENED[value]
+        self.mask = value
+        self._listened = listened = _LISTENED[value]
         if self._pulling:
-            if not self.ack & self._listened:
+            if not self.ack & listened:
                 self._release()
-        elif self.ack & self._listened:
+        elif self.ack & listened:
             self.interrupt(0)
 
     def _release(self) -> None:

@@ -35,6 +35,7 @@ from pysock.drivers.e100.regs import (
     CU_IDLE,
     CU_SUSPENDED,
     OP_TRANSMIT,
+    TCB,
     TCB_COUNT,
     TCB_SIZE,
 )
@@ -51,7 +52,8 @@ _MODE = CB_SF | CB_NC
 _EL = CB_EL >> 8
 _REST = (CB_S | CB_EL) >> 8
 _I = CB_I >> 8
-_load_block = Struct("<HHIIHBB").unpack_from  # CB_HEADER and TCB
+_load_block = Struct("<2xHI4xH2x").unpack_from  # of CB_HEADER and TCB: command, link, byte count
+_load_rest = TCB.unpack_from
 _store_status = Struct("<H").pack_into
 
 
@@ -120,7 +122,7 @@ class CommandUnit:
         card = self._card
         mem = card.dma.mem
         at = self._at = self._next
-        _, command, link, array, count, threshold, buffers = _load_block(mem, at)
+        command, link, count = _load_block(mem, at)
         if at < PAGE:
             raise BusError("command block at no address")
         if self._done >= RUNAWAY:
@@ -128,12 +130,12 @@ class CommandUnit:
             return False
         opcode = command & CB_OPCODE
         if opcode != OP_TRANSMIT:
-            self._next = self.base + link & _M32
+            self._next = self._address(link)
             self._finish(CB_OK if self._configure(opcode, at) else 0)
             return True
         if self.paused or self.busy:
             return False
-        self._next = self.base + link & _M32
+        self._next = self._address(link) if self.base else link
         damage, status = 0, CB_OK
         count &= TCB_COUNT
         config = card.config
@@ -145,9 +147,9 @@ class CommandUnit:
             if count < 60:
                 frame = frame.ljust(60, b"\0")
         else:
+            array, _, _, buffers = _load_rest(mem, at + 8)
             frame, damage = fetch(card, at, command, array, count, buffers)
-        faults = card.faults
-        if faults.slow_bus and underruns(card, threshold, len(frame)):
+        if card.faults.slow_bus and underruns(card, mem[self._at + 14], len(frame)):
             if not config.underrun_retry:
                 self._finish(CB_U)
                 return True
@@ -166,6 +168,9 @@ class CommandUnit:
             return False
         self._finish(status)
         return True
+
+    def _address(self, offset: int) -> int:
+        return self.base + offset & _M32
 
     def transmit_done(self) -> None:
         """The wire took the frame, or it was given up."""
@@ -194,7 +199,7 @@ class CommandUnit:
         if card.faults.corrupt_cb:
             card.faults.corrupt_cb -= 1
             pack_into("<I", mem, at + 4, 0xDEAD_BEE0)
-            self._next = self.base + 0xDEAD_BEE0 & _M32
+            self._next = self._address(0xDEAD_BEE0)
         _store_status(mem, at, CB_C | status)
         self._done += 1
         if command & _REST:

@@ -8,7 +8,7 @@ A frame that comes while the unit is not ready is lost: in rx_resource_errors un
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, pack_into
 from struct import error as StructError
 from zlib import crc32
 
@@ -19,7 +19,6 @@ from pysock.drivers.e100.hw_stats import RX_GOOD
 from pysock.drivers.e100.regs import (
     ACK_FR,
     ACK_RNR,
-    RFD,
     RFD_C,
     RFD_COUNT,
     RFD_EL,
@@ -48,8 +47,8 @@ _MIN_FRAME = 60
 _MAX_FRAME = 1514
 _M32 = 0xFFFF_FFFF
 _DESTINATION = slice(0, 6)
-_load_rfd = RFD.unpack_from
-_store_rfd = Struct("<HHIIH").pack_into  # all but its size
+_load_rfd = Struct("<2xHI6xH").unpack_from  # of RFD: command, link, size
+_store_word = Struct("<H").pack_into
 
 
 class ReceiveUnit:
@@ -176,7 +175,7 @@ class ReceiveUnit:
             return
         mem = card.dma.mem
         at = self._at
-        _, command, link, reserved, _, room = _load_rfd(mem, at)
+        command, link, room = _load_rfd(mem, at)
         if at < PAGE:
             raise BusError("RFD")
         room &= RFD_COUNT
@@ -204,10 +203,12 @@ class ReceiveUnit:
         if faults.corrupt_rfd:
             faults.corrupt_rfd -= 1
             link = 0xDEAD_BEE0
-        _store_rfd(mem, at, RFD_C | status, command, link, reserved, RFD_EOF | RFD_F | size)
+            pack_into("<I", mem, at + 4, link)
+        _store_word(mem, at + 12, RFD_EOF | RFD_F | size)
+        _store_word(mem, at, RFD_C | status)  # last: the descriptor is the driver's from here on
         if status & RFD_OK:
             card.stats.counts[RX_GOOD] += 1
-        self._at = self.base + link & _M32
+        self._at = self.base + link & _M32 if self.base else link
         if not command & (RFD_EL | RFD_S):
             card.interrupt(ACK_FR)
             return
