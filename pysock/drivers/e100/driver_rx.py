@@ -98,12 +98,11 @@ class RxRing:
             payload = verified(frame, size) if verify else 0
             if frame.startswith(address) and frame[12] > 5:
                 # eth_type_trans() for the common case: to us, and no 802.3 length
-                summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE
                 if 0 < payload < size:
                     tail = frame[payload:]
-                    skb = received_skb(frame[:payload], size - payload, (tail,), dev, summed)
+                    skb = received_skb(frame[:payload], size - payload, (tail,), dev, CHECKSUM_UNNECESSARY)
                 else:
-                    skb = received_skb(frame, 0, (), dev, summed)
+                    skb = received_skb(frame, 0, (), dev, CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE)
             else:
                 skb = SkBuff(frame, 0, size)
                 skb.ip_summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE

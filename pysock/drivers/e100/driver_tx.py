@@ -49,6 +49,7 @@ THRESHOLD_MAX = 0xE0
 
 _store_start = Struct("<HH").pack_into  # status, command
 _store_block = Struct("<HHIIHBB").pack_into  # CB_HEADER and TCB
+_store_check = Struct("!H").pack_into
 _int = int.from_bytes
 _SEND = OP_TRANSMIT | CB_S
 _DONE = (regs.CB_C | regs.CB_OK) >> 8
@@ -73,9 +74,9 @@ class TxRing:
         self.threshold = threshold
         self._base = dma.alloc(count * _STRIDE)
         self._at = [self._base + n * _STRIDE for n in range(count)]
-        #: Of each: where it is, number and place of the next, and the command to send what it holds.
+        #: Of each: where it and its frame are, number and place of the next, and the command to send what it holds.
         self._blocks = [
-            (at, (n + 1) % count, self._at[(n + 1) % count], _SEND if n % _CX_EVERY else _SEND | CB_I)
+            (at, at + TCB_SIZE, (n + 1) % count, self._at[(n + 1) % count], _SEND if n % _CX_EVERY else _SEND | CB_I)
             for n, at in enumerate(self._at)
         ]
         self.skbs: list[SkBuff | None] = [None] * count
@@ -92,8 +93,7 @@ class TxRing:
         If the chip is through with it at once, and there was nothing else, its block is taken back.
         """
         n = self.to_use
-        at, behind, link, command = self._blocks[n]
-        start = at + TCB_SIZE
+        at, start, behind, link, command = self._blocks[n]
         mem = self._mem
         size = skb.len
         head = skb.head
@@ -112,9 +112,7 @@ class TxRing:
                 if (end - begin) & 1:
                     value <<= 8
                 # Never 0, which UDP reads as "none".
-                check = 0xFFFF - (value % 0xFFFF if size < 500 else remainder(value))
-                mem[field] = check >> 8
-                mem[field + 1] = check & 0xFF
+                _store_check(mem, field, 0xFFFF - (value % 0xFFFF if size < 500 else remainder(value)))
         _store_block(mem, at, 0, command, link, NO_TBD, TCB_EOF | size, self.threshold, 0)
         mem[self._last + 3] &= 0xBF  # no S on the one before
         self._last = at
