@@ -70,7 +70,7 @@ class UdpSock(DatagramSock):
         DatagramSock.__init__(self, net, family, type, protocol, prot, creds)
         self.table = table_of(self.inet)
         self.cork = False
-        self.corked: tuple[Any, list[bytes], Any] | None = None
+        self.corked: tuple[Any, list[bytes], Any] | None = None  # Any: flows of IPv4 and of IPv6 differ
         self.gso_size = 0
         self.no_check6_tx = self.no_check6_rx = False
 

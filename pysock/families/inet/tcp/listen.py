@@ -66,6 +66,7 @@ class RequestSock:
         "acked",
         "af",
         "daddr",
+        "dport",
         "expires",
         "ip_options",
         "isn",
@@ -91,6 +92,7 @@ class RequestSock:
         self.key = key
         self.af = af = af_of(tcp, key)
         self.daddr, self.saddr = addresses(key)
+        self.dport = int.from_bytes(key[-4:-2], "big")
         self.oif = listener.bound_dev_if or af.scope(key, skb)
         self.options = options
         self.ip_options = af.options_back(skb)
@@ -111,7 +113,7 @@ class RequestSock:
 
     def route(self) -> Rtable | None:
         """The way to the peer; None when there is none any more (inet_csk_route_req)."""
-        return self.af.route(self.daddr, self.saddr, self.oif, self.listener, int.from_bytes(self.key[-4:-2], "big"))
+        return self.af.route(self.daddr, self.saddr, self.oif, self.listener, self.dport)
 
     def send_synack(self) -> None:
         rt = self.route()
@@ -330,7 +332,7 @@ def create_child(request: RequestSock, info: SegmentInfo, rt: Rtable) -> TcpSock
         filtered.inherit(parent, sk)
     parent.af.adopt(parent, sk, request.saddr, request.daddr)
     sk.sport = parent.sport
-    sk.dport = int.from_bytes(key[-4:-2], "big")
+    sk.dport = request.dport
     sk.ehash_key = key
     (
         sk.flags,
