@@ -112,6 +112,10 @@ class NeighOps:
         """Entries of multicast addresses are collected first."""
         return False
 
+    def evict_nocarrier(self, dev: NetDevice) -> bool:
+        """Whether what was learnt on ``dev`` is forgotten when it loses its carrier (arp_evict_nocarrier)."""
+        return True
+
     def proxy_redo(self, skb: SkBuff) -> None:
         """Handle the solicitation again that `NeighTable.proxy_enqueue` delayed. Takes the reference."""
         kfree_skb(skb)

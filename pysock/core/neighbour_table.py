@@ -282,7 +282,7 @@ class NeighTable:
         elif event in (NETDEV_DOWN, NETDEV_CHANGEADDR):
             self.flush_dev(dev)
         elif event == NETDEV_CHANGE:
-            if not dev.carrier:
+            if not dev.carrier and self.ops.evict_nocarrier(dev):
                 self.flush_dev(dev, keep_permanent=True)
             elif any((neigh.nud_state & NUD_NOARP != 0) != (dev.flags & IFF_NOARP != 0) for neigh in self.entries(dev)):
                 self.flush_dev(dev, keep_permanent=True)  # IFF_NOARP changed: what was known without asking is not

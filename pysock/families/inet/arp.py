@@ -109,6 +109,10 @@ class ArpOps(NeighOps):
         icmp.send(self.inet, skb, icmp.DEST_UNREACH, icmp.HOST_UNREACH, 0)
         kfree_skb(skb, "NEIGH_FAILED")
 
+    def evict_nocarrier(self, dev: NetDevice) -> bool:
+        state = in_device(dev)
+        return bool(state.conf.arp_evict_nocarrier and state.all.arp_evict_nocarrier)
+
     def proxy_redo(self, skb: SkBuff) -> None:
         _process(arp_of(self.inet), skb, delayed=True)
 

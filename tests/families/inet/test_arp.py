@@ -14,7 +14,7 @@ from support.dgram_api import Ours, fails
 
 from pysock.core.capability import Credentials
 from pysock.core.dev import netif_rx
-from pysock.core.device import NetDevice, dev_close, dev_open, register_netdev
+from pysock.core.device import NetDevice, dev_close, dev_open, netif_carrier_off, register_netdev
 from pysock.core.eth import eth_type_trans
 from pysock.core.neighbour import Neighbour
 from pysock.core.skbuff import SkBuff
@@ -477,3 +477,17 @@ def test_a_scan_through_a_router_is_bounded(host: ArpHost) -> None:
     assert table.stats.table_fulls > 0
     assert host.counted()["IpInReceives"] == 3000
     assert host.log == []
+
+
+@pytest.mark.parametrize(("everywhere", "here", "left"), [(1, 1, None), (0, 1, "REACHABLE"), (1, 0, "REACHABLE")])
+def test_what_is_kept_without_carrier(host: ArpHost, everywhere: int, here: int, left: str | None) -> None:
+    """arp_evict_nocarrier: both settings must agree that neighbours are forgotten."""
+    host.sysctl("net.ipv4.conf.all.arp_evict_nocarrier", everywhere)
+    host.sysctl("net.ipv4.conf.w0.arp_evict_nocarrier", here)
+    host.sendto(host.socket(), b"one", ("10.0.0.2", 9))
+    host.hears(wire.REPLY, "10.0.0.2", "10.0.0.1", target_hw=host.mac, to=host.mac)
+    assert host.state() == "REACHABLE"
+    host.kernel.enter()
+    netif_carrier_off(host.dev)
+    host.kernel.leave()
+    assert host.state() == left
