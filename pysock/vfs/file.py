@@ -3,12 +3,11 @@
 A subclass is one kind of file: its methods are what Linux calls file_operations, its slots are private_data.
 The base class answers as Linux does for an operation that the kind lacks.
 
-Who holds a reference: each fd, each SCM_RIGHTS message in flight, and nobody else. A thread that blocks in a
-call holds none, which is where pysock differs from Linux: there, close(2) in another thread leaves the
-sleeping call alone; here the last close releases the file at once, and the release of its kind wakes whoever
-sleeps on it (a family's `ProtoOps.release` must: `Sock.state_change` does). The sleeper still has the objects
-it works on in its hands and ends with whatever a closed one gives (end of file, or an error); it never
-touches the fd table again.
+Who holds a reference: each fd, each SCM_RIGHTS message in flight, and each call that sleeps (`File.pin`): as on
+Linux, close(2) in another thread leaves the sleeping call alone. When a task ends (`File.interrupt`) its calls
+lose theirs: the file is released, and the release of its kind wakes whoever sleeps on it (a family's
+`ProtoOps.release` must: `Sock.state_change` does). The sleeper still has the objects it works on in its hands and
+ends with whatever a closed one gives (end of file, or an error); it never touches the fd table again.
 
 All methods are called with the kernel lock held and raise only OSError. `read` and `write` serve readv and
 writev too, as Linux's read_iter and write_iter do: the syscall joins and scatters.

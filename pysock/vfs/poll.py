@@ -82,8 +82,9 @@ def poll_files(
     """Wait until one of the files has one of its bits; return the bits of each (do_poll, do_select).
 
     ``watched`` holds (file, EPOLL* bits), taken literally: poll's callers add EPOLLERR and EPOLLHUP. A file
-    that was closed has POLLNVAL. ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever. All
-    zero when it has passed, or when only ``foreign`` has something to report.
+    whose last fd was closed meanwhile has POLLNVAL, at the next look: closing wakes nobody, as on Linux.
+    ``deadline`` is monotonic ns: 0 does not wait, NEVER waits for ever. All zero when it has passed, or when
+    only ``foreign`` has something to report.
     """
     found, ready = _look(watched)
     if ready or not deadline or (foreign is not None and foreign.poll()):
@@ -91,6 +92,8 @@ def poll_files(
     sleeper = kernel.sleeper()
     table = PollWaiter(sleeper)
     real_fds = () if foreign is None else (foreign.fileno(),)
+    for file, _ in watched:
+        file.pin()  # as the entries of a poll table do in Linux (__pollwait)
     try:
         for file, mask in watched:
             table.watch(mask)
@@ -104,13 +107,16 @@ def poll_files(
                 return _look(watched)[0]
     finally:
         table.free()
+        for file, _ in watched:
+            file.unpin()
 
 
 def _look(watched: Sequence[tuple[File, int]]) -> tuple[list[int], bool]:
     found = []
     ready = False
     for file, mask in watched:
-        bits = file.poll(None) & mask if file.f_count else POLLNVAL
+        # The fd is looked up at each look (do_pollfd): calls that sleep keep the file open, and not its fd.
+        bits = file.poll(None) & mask if file.f_count > file.f_waiters else POLLNVAL
         found.append(bits)
         if bits:
             ready = True
