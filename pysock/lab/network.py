@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 
 from pysock.core.device import dev_open
 from pysock.core.kernel import Kernel
@@ -37,7 +38,6 @@ from pysock.vfs.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import TracebackType
     from typing import Final
 
@@ -411,4 +411,7 @@ def _texts(wanted: str | Iterable[str] | None) -> list[str]:
 
 
 def _hosts(wanted: Host | Iterable[Host]) -> list[Host]:
-    return [wanted] if isinstance(wanted, Host) else list(wanted)
+    found = [wanted] if isinstance(wanted, Host) or not isinstance(wanted, Iterable) else list(wanted)
+    if not all(isinstance(each, Host) for each in found):
+        raise ValueError(f"a side of a partition is a Host or a list of them, not {wanted!r}")
+    return found

@@ -169,6 +169,15 @@ def test_a_partition_that_lasts_breaks_the_connection() -> None:
     peer.close()
 
 
+@pytest.mark.parametrize("call", ["partition", "one_way", "heal"])
+def test_the_sides_of_a_partition_are_hosts(call: str) -> None:
+    net, a, b, _ = pair()
+    for sides in ((a, "b"), (["a"], b), (a, net.switch("s"))):
+        with pytest.raises(ValueError, match="is a Host or a list of them"):
+            getattr(net, call)(*sides)
+    assert reaches(a, b)
+
+
 def test_on_a_switch_only_those_two_are_parted() -> None:
     net = Network(seed=1)
     a, b, c = net.hosts("a", "b", "c")
