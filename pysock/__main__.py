@@ -109,13 +109,20 @@ def _uplink(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Cal
         return None
     if options.clock != "real":
         parser.error(f"run: --driver {options.driver} connects to real time, so it needs --clock real")
+    from pysock.shim.real import inet_pton
     from pysock.shim.uplink import bring_up, parse_address
+    from pysock.uapi.socket import AF_INET, AF_INET6
 
     try:
         addresses = [parse_address(text) for text in options.address]
-        gateways = [parse_address(text)[0] for text in options.gateway]
     except ValueError as exc:
         parser.error(f"run: {exc}")
+    gateways = []
+    for text in options.gateway:
+        try:
+            gateways.append(inet_pton(AF_INET6 if ":" in text else AF_INET, text))
+        except OSError:
+            parser.error(f"run: --gateway is an address, such as 10.77.0.1 or fd77::1, not {text!r}")
     if not addresses:
         parser.error("run: --driver needs an --address, such as 10.77.0.2/24")
 

@@ -129,6 +129,7 @@ def test_a_client(peer: RealNet) -> None:
         (["--driver", "tap"], "needs an --address"),
         (["--driver", "tap", "--address", "10.0.0.300/8"], "is not ADDRESS/PREFIXLENGTH"),
         (["--driver", "tap", "--address", "10.0.0.1/33"], "0 to 32 bits"),
+        (["--driver", "tap", "--address", "10.0.0.2/24", "--gateway", "10.0.0.1/24"], "--gateway is an address"),
         (["--driver", "tap", "--clock", "virtual", "--address", "10.0.0.1/8"], "needs --clock real"),
         (["--driver", "tap", "--address", "10.0.0.2/24", "--gateway", "10.0.1.1"], "network of the gateway 10.0.1.1"),
         (["--driver", "tap", "--tap-name", "x" * 16, "--address", "10.0.0.2/24"], "not a device name"),
