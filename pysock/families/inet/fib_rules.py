@@ -23,18 +23,27 @@ from pysock.families.inet.fib import (
     RTN_THROW,
     FibEntry,
     FibTable,
-    Nexthop,
     is_prefix,
     prefix_bits,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from collections.abc import Callable, Sequence
+    from typing import Final, Protocol, TypeVar
 
+    from pysock.core.net import Net
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet.net import InetNet
+
+    class Way(Protocol):
+        """What has a share of the flows, unless it is dead."""
+
+        dead: bool
+        weight: int
+
+    AnyWay = TypeVar("AnyWay", bound=Way)
 
 FR_ACT_TO_TBL: Final = 1
 FR_ACT_GOTO: Final = 2
@@ -54,10 +63,10 @@ _PRIME: Final = (1 << 61) - 1
 class Flow:
     """All that a route may depend on (struct flowi4): addresses of 4 bytes (``saddr`` may be ANY), ``iif`` the name of
     the device it came in by ("lo": from here), ``oif`` of the one it must leave by or "", ``tos``, ``mark``, ``uid``;
-    protocol and ports for the hash of policy 1, 0 when they are not known.
+    protocol and ports for the hash of policy 1, 0 when they are not known. IPv6 has addresses of 16, and a ``label``.
     """
 
-    __slots__ = ("daddr", "dport", "iif", "mark", "oif", "protocol", "saddr", "sport", "tos", "uid")
+    __slots__ = ("daddr", "dport", "iif", "label", "mark", "oif", "protocol", "saddr", "sport", "tos", "uid")
 
     def __init__(self, daddr: bytes, saddr: bytes = ANY, iif: str = _LOOPBACK, tos: int = 0, mark: int = 0) -> None:
         self.daddr = daddr
@@ -67,12 +76,12 @@ class Flow:
         self.tos = tos & _TOS_MASK
         self.mark = mark
         self.uid = 0
-        self.protocol = self.sport = self.dport = 0
+        self.protocol = self.sport = self.dport = self.label = 0
 
     def key(self) -> tuple[bytes | int, ...]:
         """What tells this flow from others between the same addresses."""
         ports = self.sport << 16 | self.dport
-        return self.tos, self.mark, self.uid, self.protocol, ports, self.iif.encode()
+        return self.tos, self.mark, self.uid, self.protocol, ports, self.label, self.iif.encode()
 
 
 def flow_of(sk: InetSock, daddr: bytes, saddr: bytes, dport: int = 0, tos: int = -1, mark: int = -1) -> Flow:
@@ -265,32 +274,36 @@ def _use(inet: InetNet, rules: list[FibRule]) -> None:
 
 
 class Multipath:
-    """How a namespace spreads flows: ``policy`` is net.ipv4.fib_multipath_hash_policy, 0: by addresses, 1: by ports
-    too.
+    """How one version of IP spreads flows in a namespace: ``policy`` is the sysctl fib_multipath_hash_policy below
+    ``base``, 0: by addresses, 1: by ports too. ``flush`` makes every flow choose again.
     """
 
-    __slots__ = ("inet", "policy", "secret")
+    __slots__ = ("base", "flush", "net", "policy", "secret")
 
-    def __init__(self, inet: InetNet) -> None:
-        self.inet = inet
+    def __init__(self, net: Net, base: str, flush: Callable[[], None]) -> None:
+        self.net = net
+        self.base = base
+        self.flush = flush
         self.policy = 0
         self.secret = 0  # not yet chosen
-        inet.net.sysctl.register_lazy("net.ipv4", self._register_sysctls)
+        net.sysctl.register_lazy(base, self._register_sysctls)
 
     def _register_sysctls(self) -> None:
-        sysctl = self.inet.net.sysctl
-        sysctl.register_int("net.ipv4.fib_multipath_hash_policy", 0, 0, 1, on_change=self._set_policy)
+        name = f"{self.base}.fib_multipath_hash_policy"
+        self.net.sysctl.register_int(name, 0, 0, 1, on_change=self._set_policy)
 
     def _set_policy(self, value: int) -> None:
         self.policy = value
-        self.inet.fib.flush()
+        self.flush()
 
-    def choose(self, entry: FibEntry, flow: Flow) -> Nexthop:
+    def choose(self, ways: Sequence[AnyWay], flow: Flow) -> AnyWay:
         """The next hop of this flow, in proportion to the weights of those that are alive."""
         if not self.secret:
-            self.secret = self.inet.kernel.random("fib.multipath").randrange(1, _PRIME)
-        alive = [hop for hop in entry.nexthops if not hop.dead] or list(entry.nexthops)
+            self.secret = self.net.kernel.random("fib.multipath").randrange(1, _PRIME)
+        alive = [hop for hop in ways if not hop.dead] or ways
         number = int.from_bytes(flow.saddr + flow.daddr, "big")
+        if len(flow.daddr) == 16:
+            number = (number << 28) | (flow.label << 8) | flow.protocol
         if self.policy:
             number = (number << 40) | (flow.protocol << 32) | (flow.sport << 16) | flow.dport
         mixed = (number % _PRIME + 1) * self.secret % _PRIME
@@ -304,7 +317,7 @@ class Multipath:
 
 def setup(inet: InetNet) -> None:
     """Give a namespace its way of spreading flows."""
-    inet.state["multipath"] = Multipath(inet)
+    inet.state["multipath"] = Multipath(inet.net, "net.ipv4", inet.fib.flush)
 
 
 def multipath_of(inet: InetNet) -> Multipath:

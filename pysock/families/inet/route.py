@@ -227,7 +227,7 @@ def _lookup(inet: InetNet, daddr: bytes, saddr: bytes, oif: int, flow: Flow | No
         if dev is not None:
             hop = next(hop for hop in entry.nexthops if hop.dev is dev)
         else:
-            hop = multipath_of(inet).choose(entry, flow or Flow(daddr, saddr))
+            hop = multipath_of(inet).choose(entry.nexthops, flow or Flow(daddr, saddr))
         gateway, way = hop.gateway, hop.dev
     assert way is not None
     if not way.flags & IFF_UP:

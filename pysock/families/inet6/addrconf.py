@@ -194,6 +194,7 @@ def device_up(inet6: Inet6Net, dev: NetDevice) -> None:
     if idev.ready:
         return
     idev.ready = True
+    inet6.fib6.revive(dev)
     entry = Fib6Entry(_MULTICAST_PREFIX, 8, RTN_MULTICAST, dev, metric=METRIC_ADDRCONF, protocol=RTPROT_KERNEL)
     inet6.fib6.add(entry)
     from pysock.families.inet6 import dad, mcast
@@ -222,7 +223,7 @@ def device_down(inet6: Inet6Net, dev: NetDevice) -> None:
         from pysock.families.inet6 import mcast
 
         mcast.device_down(inet6, idev)
-    inet6.fib6.remove_device(dev)
+    inet6.fib6.remove_device(dev, gone=False)
 
 
 def _mtu_changed(inet6: Inet6Net, dev: NetDevice) -> None:

@@ -79,7 +79,7 @@ class Datagram6(DatagramProto):
         if not oif:
             oif = part.mc_index if is_multicast(daddr) else part.unicast_if
         try:
-            rt = route.output(part.inet6, daddr, part.saddr, oif, part.flow_label, part.prefs)
+            rt = route.output_for(sk, daddr, part.saddr, oif, part.flow_label, part.prefs, dport)
         except OSError as exc:
             if exc.errno == errno.ENETUNREACH:
                 part.inet6.mibs.ip6.OutNoRoutes += 1
@@ -201,7 +201,7 @@ def destination(
     if is_v4mapped(params.saddr):
         raise err(errno.EAFNOSUPPORT)
     try:
-        rt = route.output(part.inet6, daddr, params.saddr, oif, params.flowinfo, part.prefs)
+        rt = route.output_for(sk, daddr, params.saddr, oif, params.flowinfo, part.prefs, dport)
     except OSError as exc:
         if exc.errno == errno.ENETUNREACH:
             part.inet6.mibs.ip6.OutNoRoutes += 1

@@ -6,7 +6,8 @@ for 32, because a lookup here has a second key: the same prefix (fe80::/64, ff00
 the device asked for chooses among them, so a lookup walks the routes of a prefix where IPv4's takes the first.
 
 ``exceptions`` holds what the path to one destination taught us: a smaller MTU, or a better next hop (RFC 8201, RFC 4861
-8; rt6_exception in Linux). Every change raises ``generation``; sockets compare it before they use a cached route.
+8; rt6_exception in Linux). ``multipath`` says that some prefix has several ways (multipath6.py).
+Every change raises ``generation``; sockets compare it before they use a cached route.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import errno
 
 from pysock.core.clock import NEVER
 from pysock.core.errors import err
-from pysock.families.inet.fib import NO_METRICS, RTN_LOCAL, RTN_MULTICAST
+from pysock.families.inet.fib import NO_METRICS, RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
 from pysock.families.inet6.addr import ANY6, prefix_of
 from pysock.wire.addr import inet6_ntoa
 
@@ -38,11 +39,13 @@ METRIC_USER = 1024  # IP6_RT_PRIO_USER
 class Fib6Entry:
     """One route (struct fib6_info). ``prefix`` and ``prefsrc`` are 16 bytes (ANY6: choose by RFC 6724), ``gateway`` too
     or None when the network is on the link. ``metrics`` has numbers by RTAX_*. ``expires`` in monotonic ns or NEVER;
-    ``pref`` is RFC 4191's preference as a number to compare: 1 high, 0 medium, -1 low.
+    ``pref`` is RFC 4191's preference as a number to compare: 1 high, 0 medium, -1 low. ``weight``, 1 to 256, counts
+    among siblings; ``dead``: passed over, until the device is up.
     """
 
     __slots__ = (
-        "dev", "expires", "gateway", "metric", "metrics", "plen", "pref", "prefix", "prefsrc", "protocol", "type",
+        "dead", "dev", "expires", "gateway", "metric", "metrics", "plen", "pref", "prefix", "prefsrc", "protocol",
+        "type", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +71,8 @@ class Fib6Entry:
         self.metrics = metrics
         self.expires = NEVER
         self.pref = 0
+        self.weight = 1
+        self.dead = False
 
     def __repr__(self) -> str:
         dev = self.dev.name if self.dev else "-"
@@ -108,11 +113,16 @@ class _Table:
             del self.by_length[entry.plen]
             self.lengths = tuple(sorted(self.by_length, reverse=True))
 
+    def discard(self, entry: Fib6Entry) -> None:
+        """`remove`, if it is there."""
+        if entry in self.at(entry.prefix, entry.plen):
+            self.remove(entry)
+
     def lookup(self, daddr: bytes, oif: int) -> Fib6Entry | None:
         value = int.from_bytes(daddr, "big")
         for plen in self.lengths:
             for entry in self.by_length[plen].get(value >> (128 - plen), ()):
-                if not oif or entry.dev is None or entry.dev.ifindex == oif:
+                if (not oif or entry.dev is None or entry.dev.ifindex == oif) and not entry.dead:
                     return entry
         return None
 
@@ -144,16 +154,18 @@ class Exception6:
 class Fib6Table:
     """fib6_lookup() and its tables."""
 
-    __slots__ = ("_cache", "exceptions", "generation", "local", "main", "routes")
+    __slots__ = ("_cache", "exceptions", "generation", "local", "main", "multipath", "routes")
 
     def __init__(self) -> None:
         self.local = _Table()
         self.main = _Table()
         self.generation = 1
+        self.multipath = False
         self._cache: dict[tuple[bytes, int], Fib6Entry | None] = {}
         self.exceptions: dict[bytes, Exception6] = {}
-        #: Routes in use by (destination, source, device index, preferences): flows to one place share one Rt6.
-        self.routes: dict[tuple[bytes, bytes, int, int], Rt6] = {}
+        #: Routes in use by (destination, source, device index, preferences), and the flow if there is multipath: flows
+        #: to one place share one Rt6.
+        self.routes: dict[tuple[bytes | int, ...], Rt6] = {}
 
     def _table(self, entry: Fib6Entry) -> _Table:
         return self.local if entry.type in (RTN_LOCAL, RTN_MULTICAST) else self.main
@@ -163,11 +175,14 @@ class Fib6Table:
         if not 0 <= entry.plen <= 128 or prefix_of(entry.prefix, entry.plen) != entry.prefix:
             raise err(errno.EINVAL)
         self._table(entry).add(entry)
+        if not self.multipath:
+            self.multipath = len(self.siblings(entry)) > 1
         self.flush()
 
     def remove(self, entry: Fib6Entry) -> None:
         """Take a route away (ip6_del_rt): ESRCH when it is not there."""
         self._table(entry).remove(entry)
+        self._count_ways()
         self.flush()
 
     def discard(self, entry: Fib6Entry) -> None:
@@ -178,13 +193,51 @@ class Fib6Table:
     def has(self, entry: Fib6Entry) -> bool:
         return entry in self._table(entry).at(entry.prefix, entry.plen)
 
-    def remove_device(self, dev: NetDevice) -> None:
-        """Drop every route through ``dev`` (rt6_disable_ip, rt6_sync_down_dev)."""
+    def _count_ways(self) -> None:
+        if self.multipath:
+            self.multipath = any(len(self.siblings(entry)) > 1 for entry in self.main.entries())
+
+    def siblings(self, entry: Fib6Entry) -> list[Fib6Entry]:
+        """The routes among which flows choose that ``entry`` is for, itself among them; none where it stands alone by
+        its kind (rt6_qualify_for_ecmp).
+        """
+        if entry.gateway is None or entry.type != RTN_UNICAST or entry.protocol == RTPROT_RA:
+            return []
+        return [
+            one
+            for one in self.main.at(entry.prefix, entry.plen)
+            if one.metric == entry.metric
+            and one.pref == entry.pref
+            and one.gateway is not None
+            and one.type == RTN_UNICAST
+            and one.protocol != RTPROT_RA
+        ]
+
+    def remove_device(self, dev: NetDevice, gone: bool = True) -> None:
+        """Drop every route through ``dev``; while it is only down and not ``gone``, one of several ways waits for it
+        if another works (rt6_disable_ip, rt6_sync_down_dev).
+        """
         for table in (self.local, self.main):
             for entry in table.entries():
-                if entry.dev is dev:
-                    table.remove(entry)
+                if entry.dev is dev and not entry.dead:
+                    ways = self.siblings(entry) if self.multipath and not gone else []
+                    if any(not way.dead and way.dev is not dev for way in ways):
+                        entry.dead = True
+                        continue
+                    for way in ways or (entry,):
+                        table.discard(way)
+                elif entry.dev is dev and gone:
+                    table.discard(entry)
+        self._count_ways()
         self.flush()
+
+    def revive(self, dev: NetDevice) -> None:
+        """``dev`` is up: ways that waited for it are there again (rt6_sync_up)."""
+        if self.multipath:
+            for entry in self.main.entries():
+                if entry.dev is dev:
+                    entry.dead = False
+            self.flush()
 
     def flush(self) -> None:
         """Forget cached results, here and in the sockets; not what paths taught us."""
@@ -192,7 +245,7 @@ class Fib6Table:
         self._cache.clear()
         self.routes.clear()
 
-    def remember(self, key: tuple[bytes, bytes, int, int], rt: Rt6) -> None:
+    def remember(self, key: tuple[bytes | int, ...], rt: Rt6) -> None:
         """Keep a route until the next `flush`."""
         if len(self.routes) >= _CACHE_LIMIT:
             self.routes.clear()

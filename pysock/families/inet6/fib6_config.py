@@ -16,6 +16,7 @@ from pysock.families.inet.fib import (
     RTN_PROHIBIT,
     RTN_UNICAST,
     RTN_UNREACHABLE,
+    Nexthop,
     checked_metrics,
 )
 from pysock.families.inet6 import addrconf
@@ -54,9 +55,11 @@ def add_route(
     prefsrc: bytes = ANY6,
     type: int = RTN_UNICAST,
     metrics: dict[int, int] | None = None,
+    nexthops: tuple[Nexthop, ...] = (),
 ) -> Fib6Entry:
     """`ip -6 route add PREFIX/PLEN [via GATEWAY] [dev DEV] [metric N] [src PREFSRC]`. Addresses are 16 wire bytes,
-    ``metrics`` (mtu, advmss, initcwnd...) numbers by RTAX_*.
+    ``metrics`` (mtu, advmss, initcwnd...) numbers by RTAX_*. ``nexthops``: several ways by weight, each a route of its
+    own, of which the first is returned; a second route over another gateway with the same metric joins it, too.
 
     Without ``dev``, it is the one that the gateway's network is on. EEXIST when the same route is there; EHOSTUNREACH
     for a gateway that is not on a link; ENODEV when nothing names a device; ENETDOWN for one that is down; EINVAL for a
@@ -65,6 +68,22 @@ def add_route(
     if not 0 <= plen <= 128:
         raise err(errno.EINVAL)
     prefix = prefix_of(prefix, plen)
+    if nexthops:
+        if dev is not None or gateway is not None or not all(1 <= hop.weight <= 256 for hop in nexthops):
+            raise err(errno.EINVAL)
+        ways: list[Fib6Entry] = []
+        try:
+            for hop in nexthops:
+                ways.append(add_route(
+                    inet6, prefix, plen, gateway=hop.gateway, dev=hop.dev, metric=metric, prefsrc=prefsrc, type=type,
+                    metrics=metrics,
+                ))  # fmt: skip
+                ways[-1].weight = hop.weight
+        except OSError:
+            for way in ways:
+                inet6.fib6.remove(way)
+            raise
+        return ways[0]
     if type in _WITHOUT_DEVICE:
         dev = gateway = None
     elif gateway is not None:
@@ -106,12 +125,15 @@ def del_route(
     dev: NetDevice | None = None,
     metric: int = 0,
 ) -> None:
-    """`ip -6 route del`: the first route to the prefix that matches what is given. ESRCH when there is none."""
+    """`ip -6 route del`: the first route to the prefix that matches what is given, and without ``gateway`` all of its
+    ways. ESRCH when there is none.
+    """
     if not 0 <= plen <= 128:
         raise err(errno.EINVAL)
     for entry in inet6.fib6.main.at(prefix_of(prefix, plen), plen):
         if gateway in (None, entry.gateway) and dev in (None, entry.dev) and metric in (0, entry.metric):
-            inet6.fib6.remove(entry)
+            for way in (inet6.fib6.siblings(entry) if gateway is None else ()) or (entry,):
+                inet6.fib6.remove(way)
             return
     raise err(errno.ESRCH)
 

@@ -11,6 +11,7 @@ from pysock.core.skbuff import SkBuff, kfree_skb, skb_push
 from pysock.families.inet6 import icmp6, ip6_output, redirect, route
 from pysock.families.inet6.addr import ANY6, is_linklocal, is_multicast
 from pysock.families.inet6.ip6_cb import cb_of
+from pysock.families.inet6.multipath6 import flow_in
 from pysock.wire.icmpv6 import DEST_UNREACH, NOROUTE, PKT_TOOBIG, TIME_EXCEED
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
         kfree_skb(skb, "IP_INHDR")
         return
     try:
-        rt = route.output(inet6, daddr, saddr)
+        rt = route.output(inet6, daddr, saddr, flow=flow_in(inet6, skb))
     except OSError:
         mibs.InNoRoutes += 1
         icmp6.send(inet6, skb, DEST_UNREACH, NOROUTE, 0)

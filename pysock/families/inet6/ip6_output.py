@@ -85,7 +85,7 @@ def rebuild_route(sk: InetSock) -> Rt6:
     """
     part = sk.pinet6
     assert isinstance(part, FlowPart)
-    rt = route.output(part.inet6, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
+    rt = route.output_for(sk, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
     if rt.inner is None and needs_detour(sk, rt.dev):
         rt = detour(rt)
     sk.dst = rt

@@ -21,8 +21,9 @@ from pysock.families.inet.fib import (
     RTN_UNICAST,
     RTN_UNREACHABLE,
 )
+from pysock.families.inet.fib_rules import Flow
 from pysock.families.inet.route import Rtable, detour
-from pysock.families.inet6 import source
+from pysock.families.inet6 import multipath6, source
 from pysock.families.inet6.addr import ANY6, LOOPBACK6, hardware_group, is_multicast, needs_scope
 from pysock.families.inet6.devconf import hop_limit_of, mtu_of
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_NOARP, IFF_POINTOPOINT, IFF_UP
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pysock.core.device import NetDevice
     from pysock.core.neighbour import Neighbour
     from pysock.core.skbuff import SkBuff
+    from pysock.families.inet.inet_sock import InetSock
     from pysock.families.inet6.fib6 import Fib6Entry
     from pysock.families.inet6.net import Inet6Net
 
@@ -114,19 +116,30 @@ def resolve_and_send(inet6: Inet6Net, rt: Rt6, skb: SkBuff) -> int:
 
 
 def output(
-    inet6: Inet6Net, daddr: bytes, saddr: bytes = ANY6, oif: int = 0, flowinfo: int = 0, prefs: int = 0
+    inet6: Inet6Net,
+    daddr: bytes,
+    saddr: bytes = ANY6,
+    oif: int = 0,
+    prefs: int = 0,
+    flow: Flow | None = None,
 ) -> Rt6:
     """Where a packet from ``saddr`` (ANY6: choose, with the IPV6_PREFER_SRC_* bits ``prefs``) to ``daddr`` leaves;
-    ``oif`` forces a device. No route looks at ``flowinfo`` so far.
+    ``oif`` forces a device. ``flow`` says what else there is to know; it matters where there are several ways
+    (``Fib6Table.multipath``).
 
     ENETUNREACH without a route, EADDRNOTAVAIL when we have no source address, ENODEV for a bad ``oif``, and the errno
     of an unreachable, prohibit or blackhole route. ANY6 as destination means this host, as Linux has it.
     """
     fib = inet6.fib6
-    key = (daddr, saddr, oif, prefs)
+    key: tuple[bytes | int, ...] = (daddr, saddr, oif, prefs)
+    if not fib.multipath:
+        flow = None
+    else:
+        flow = flow or Flow(daddr, saddr)
+        key += flow.key()
     rt = fib.routes.get(key)
     if rt is None:
-        rt = _lookup(inet6, daddr, saddr, oif, prefs)
+        rt = _lookup(inet6, daddr, saddr, oif, prefs, flow)
         if inet6.nf is not None:
             rt = detour(rt)
         if not inet6.routers.dead:  # else each flow asks: see router_pref.py
@@ -134,7 +147,17 @@ def output(
     return rt
 
 
-def _lookup(inet6: Inet6Net, daddr: bytes, saddr: bytes, oif: int, prefs: int) -> Rt6:
+def output_for(
+    sk: InetSock, daddr: bytes, saddr: bytes, oif: int, flowinfo: int = 0, prefs: int = 0, dport: int = 0
+) -> Rt6:
+    """`output` for what a socket sends; ``dport`` of one datagram, 0: its peer's."""
+    inet6: Inet6Net = sk.pinet6.inet6  # type: ignore[union-attr]  # every socket that sends IPv6 has one
+    if not inet6.fib6.multipath:
+        return output(inet6, daddr, saddr, oif, prefs)
+    return output(inet6, daddr, saddr, oif, prefs, multipath6.flow_of_socket(sk, daddr, saddr, dport, flowinfo))
+
+
+def _lookup(inet6: Inet6Net, daddr: bytes, saddr: bytes, oif: int, prefs: int, flow: Flow | None) -> Rt6:
     fib = inet6.fib6
     if oif and oif not in inet6.net.dev_by_index:
         raise err(errno.ENODEV)
@@ -147,12 +170,20 @@ def _lookup(inet6: Inet6Net, daddr: bytes, saddr: bytes, oif: int, prefs: int) -
         raise err(_FAILURES[entry.type])
     if entry.gateway is not None and inet6.routers.dead and not inet6.forwarding:
         entry = inet6.routers.choose(entry, oif)
-    dev = entry.dev
+    way = entry if flow is None else multipath6.choose(inet6, entry, oif, flow)
+    dev = way.dev
     assert dev is not None
+    if saddr == ANY6:
+        saddr = way.prefsrc if way.prefsrc != ANY6 else source.select(inet6, dev, daddr, prefs)
+        if flow is not None:
+            # The way by which packets with this source will go, as the socket's will (ip6_dst_lookup_tail).
+            flow.saddr = saddr
+            way = multipath6.choose(inet6, entry, oif, flow)
+            assert way.dev is not None
+            dev = way.dev
     if not dev.flags & IFF_UP:
         raise err(errno.ENETUNREACH)
-    if saddr == ANY6:
-        saddr = entry.prefsrc if entry.prefsrc != ANY6 else source.select(inet6, dev, daddr, prefs)
+    entry = way
     if entry.type == RTN_LOCAL:
         # To ourselves: through loopback, whichever device holds the address.
         loopback = inet6.net.loopback_dev
@@ -219,6 +250,6 @@ def input_type(inet6: Inet6Net, saddr: bytes, daddr: bytes, dev: NetDevice) -> i
 
 
 __all__ = [
-    "RTN_LOCAL", "RTN_MULTICAST", "RTN_UNICAST", "Rt6", "direct", "input_type", "output", "resolve_and_send",
-    "update_pmtu",
+    "RTN_LOCAL", "RTN_MULTICAST", "RTN_UNICAST", "Rt6", "direct", "input_type", "output", "output_for",
+    "resolve_and_send", "update_pmtu",
 ]  # fmt: skip

@@ -59,7 +59,8 @@ class RouterChoice:
         same = [
             one
             for one in self.inet6.fib6.main.at(entry.prefix, entry.plen)
-            if one.metric == entry.metric and one.type == entry.type and (not oif or _index(one) == oif)
+            if one.metric == entry.metric and one.type == entry.type and not one.dead
+            if not oif or _index(one) == oif
         ]
         alive = [one for one in same if (one.gateway, _index(one)) not in self.dead]
         for one in same:

@@ -10,6 +10,7 @@ from pysock.families.inet6 import (
     af_inet6,
     icmp6,
     ip6_input,
+    multipath6,
     ndisc,
     ping6,
     procfs6,
@@ -54,6 +55,7 @@ def setup_net(net: Net) -> Inet6Net:
     reassembly.setup(inet6)
     ndisc.setup(inet6)
     router_pref.setup(inet6)
+    multipath6.setup(inet6)
     addrconf.setup(inet6)
     ip6_input.setup(inet6)
     return inet6

@@ -365,7 +365,7 @@ def _route_of(sk: InetSock, part: Pinfo6) -> Rtable:
     if isinstance(rt, route.Rt6) and rt.generation == part.inet6.fib6.generation:
         return rt
     try:
-        return route.output(part.inet6, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
+        return route.output_for(sk, part.daddr, part.saddr, sk.bound_dev_if, part.flow_label, part.prefs)
     except OSError as exc:
         raise err(errno.ENOTCONN) from exc
 

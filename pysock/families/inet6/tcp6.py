@@ -145,7 +145,7 @@ class TcpIpv6(TcpAf):
         if is_mapped(sk):
             raise err(errno.EAFNOSUPPORT)
         oif = sk.bound_dev_if or part.unicast_if
-        rt = route.output(self.inet6, daddr, part.saddr, oif, part.flow_label, part.prefs)
+        rt = route.output_for(sk, daddr, part.saddr, oif, part.flow_label, part.prefs, dport)
         part.peer_flow = flowinfo if part.send_flow else 0
         sk.af = self  # after an attempt at a v4-mapped address, perhaps
         return (part.saddr if part.saddr != ANY6 else rt.saddr), daddr, dport, rt
@@ -198,6 +198,8 @@ class TcpIpv6(TcpAf):
         self, daddr: bytes, saddr: bytes, oif: int, listener: TcpSock | None = None, port: int = 0
     ) -> Rtable | None:
         try:
+            if listener is not None and self.inet6.fib6.multipath:
+                return route.output_for(listener, daddr, saddr, oif, dport=port)
             return route.output(self.inet6, daddr, saddr, oif)
         except OSError:
             self.inet6.mibs.ip6.OutNoRoutes += 1

@@ -73,7 +73,7 @@ def test_preferences_turn_rule_7(wire: Wire6) -> None:
 
 def test_routes_carry_the_preferences(wire: Wire6) -> None:
     with_addresses(wire, "2001:db8:9::5", "2001:db8:9::6 tmp")
-    found = [wire.call(route.output, wire.inet6, a6("2001:db8:9::1"), ANY6, 0, 0, prefs).saddr for prefs in (0, TMP)]
+    found = [wire.call(route.output, wire.inet6, a6("2001:db8:9::1"), ANY6, 0, prefs).saddr for prefs in (0, TMP)]
     assert found == [a6("2001:db8:9::5"), a6("2001:db8:9::6")]
 
 
