@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from typing import Final, Protocol
 
     from pysock.core.neighbour_parms import NeighParms
-    from pysock.core.neighbour_table import NeighTable
+    from pysock.core.neighbour_table import NeighTable, ProxyEntry
     from pysock.core.netdevice import NetDevice
 
     class HhUser(Protocol):
@@ -115,6 +115,12 @@ class NeighOps:
     def evict_nocarrier(self, dev: NetDevice) -> bool:
         """Whether what was learnt on ``dev`` is forgotten when it loses its carrier (arp_evict_nocarrier)."""
         return True
+
+    def proxy_added(self, entry: ProxyEntry) -> None:
+        """``entry`` is to be a proxy's (pconstructor); what is raised forbids it."""
+
+    def proxy_removed(self, entry: ProxyEntry) -> None:
+        """It is no more (pdestructor); not called when its device goes."""
 
     def proxy_redo(self, skb: SkBuff) -> None:
         """Handle the solicitation again that `NeighTable.proxy_enqueue` delayed. Takes the reference."""

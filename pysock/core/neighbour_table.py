@@ -355,12 +355,12 @@ class NeighTable:
 
     def proxy_add(self, dev: NetDevice | None, key: bytes, router: bool = False) -> ProxyEntry:
         """Answer for ``key`` on ``dev``, or everywhere. The entry that is there already, or a new one."""
-        entries = self.proxies.setdefault(key, [])
-        for entry in entries:
+        for entry in self.proxies.get(key, ()):
             if entry.dev is dev:
                 return entry
         entry = ProxyEntry(key, dev, NTF_ROUTER if router else 0)
-        entries.append(entry)
+        self.ops.proxy_added(entry)
+        self.proxies.setdefault(key, []).append(entry)
         return entry
 
     def proxy_delete(self, dev: NetDevice | None, key: bytes) -> None:
@@ -371,6 +371,7 @@ class NeighTable:
                 entries.remove(entry)
                 if not entries:
                     del self.proxies[key]
+                self.ops.proxy_removed(entry)
                 return
         raise err(errno.ENOENT)
 

@@ -49,6 +49,7 @@ _RANGES: Final = (
     ("hop_limit", 1, 255),
     ("mldv1_unsolicited_report_interval", 1, 1 << 30),
     ("mldv2_unsolicited_report_interval", 1, 1 << 30),
+    ("proxy_ndp", 0, 1),
     ("router_solicitation_interval", 1, 1 << 20),
     ("router_solicitations", -1, 1 << 20),
     ("use_tempaddr", -1, 2),
@@ -80,6 +81,7 @@ class Conf:
     mc_forwarding: int = 0
     mldv1_unsolicited_report_interval: int = 10000
     mldv2_unsolicited_report_interval: int = 1000
+    proxy_ndp: int = 0
     router_solicitation_interval: int = 4
     router_solicitations: int = 3
     use_tempaddr: int = 0

@@ -1,6 +1,6 @@
 """Forwarding (RFC 8200 3; ip6_forward in net/ipv6/ip6_output.c): a router sends on what is not for it.
 
-What leaves by the link that it came in by is redirected (redirect.py). Not here: proxied neighbours.
+What leaves by the link that it came in by is redirected (redirect.py).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pysock.core.skb_copy import skb_clone
 from pysock.core.skb_data import pskb_may_pull, pskb_trim
 from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb, skb_pull, skb_push
 from pysock.families.inet.fib import RTN_LOCAL, RTN_MULTICAST, RTN_UNICAST
-from pysock.families.inet6 import exthdrs, icmp6
+from pysock.families.inet6 import exthdrs, icmp6, ndisc_proxy
 from pysock.families.inet6.addr import ANY6, LOOPBACK6, SCOPE_NODELOCAL, is_linklocal
 from pysock.families.inet6.devconf import find_address, idev_of, is_member
 from pysock.families.inet6.route import Rt6, input_type
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 IPPROTO_TCP = 6
 UNK_NEXTHDR = 1
+ADDR_UNREACH = 3
 # Constant slices cost half of written ones.
 _ETH_HEADER = slice(14, 58)
 _LENGTH = slice(4, 6)
@@ -213,6 +214,16 @@ def _route_input(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, nexth
             kfree_skb(skb, "IP_INADDRERRORS")
     elif kind == RTN_UNICAST:
         if inet6.forwarding:
+            if inet6.nd.proxies:
+                verdict = ndisc_proxy.check(inet6, skb, daddr, nexthdr)
+                if verdict == ndisc_proxy.INPUT:
+                    _local_in(inet6, skb, nexthdr, nhoff)
+                    return
+                if verdict == ndisc_proxy.REFUSE:
+                    mibs.InDiscards += 1
+                    icmp6.send(inet6, skb, DEST_UNREACH, ADDR_UNREACH, 0)
+                    kfree_skb(skb, "NOT_SPECIFIED")
+                    return
             from pysock.families.inet6.ip6_forward import forward
 
             forward(inet6, skb, saddr, daddr)

@@ -6,7 +6,8 @@
               -> slaac.py (router advertisements), redirect.py
 
 What arrives counts only with hop limit 255, so that no router forwarded it, with code 0 and in one piece (RFC 6980);
-anything else is ignored, as RFC 4861 wants. Not here: proxies, sending router advertisements.
+anything else is ignored, as RFC 4861 wants. Not here: sending router
+advertisements. In somebody else's place: ndisc_proxy.py.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pysock.core.neighbour import (
 )
 from pysock.core.neighbour_table import NeighTable
 from pysock.core.skb_data import skb_copy_bits
-from pysock.core.skbuff import SkBuff, kfree_skb
-from pysock.families.inet6 import icmp6, route
+from pysock.core.skbuff import SkBuff, consume_skb, kfree_skb
+from pysock.families.inet6 import icmp6, ndisc_proxy, route
 from pysock.families.inet6.addr import ALL_NODES, ANY6, hardware_group, is_multicast, solicited_node
 from pysock.families.inet6.devconf import (
     IFA_F_OPTIMISTIC,
@@ -33,6 +34,7 @@ from pysock.families.inet6.devconf import (
     idev_of,
 )
 from pysock.families.inet6.ip6_cb import cb_of
+from pysock.families.inet6.source import select
 from pysock.uapi.if_ import IFF_LOOPBACK, IFF_NOARP, IFF_POINTOPOINT
 from pysock.uapi.if_ether import ETH_P_IPV6
 from pysock.uapi.if_packet import PACKET_LOOPBACK
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from pysock.core.neighbour import Neighbour
+    from pysock.core.neighbour_table import ProxyEntry
     from pysock.core.netdevice import NetDevice
     from pysock.families.inet6.net import Inet6Net
 
@@ -126,6 +129,18 @@ class NdiscOps(NeighOps):
         elif probes >= neigh.parms.app_probes:
             send_ns(self.inet6, dev, neigh.key, source, solicited_node(neigh.key))
 
+    def proxy_added(self, entry: ProxyEntry) -> None:
+        ndisc_proxy.added(self.inet6, entry)
+
+    def proxy_removed(self, entry: ProxyEntry) -> None:
+        ndisc_proxy.removed(self.inet6, entry)
+
+    def proxy_redo(self, skb: SkBuff) -> None:
+        """pndisc_redo()."""
+        at = skb.network_header
+        rcv(self.inet6, skb, bytes(skb.head[at + 8 : at + 24]), bytes(skb.head[at + 24 : at + 40]), delayed=True)
+        consume_skb(skb)
+
     def error_report(self, neigh: Neighbour, skb: SkBuff) -> None:
         """ndisc_error_report(): who sent it hears that the address is unreachable, we ourselves too."""
         icmp6.send(self.inet6, skb, DEST_UNREACH, _ADDR_UNREACH, 0)
@@ -162,14 +177,30 @@ def send_ns(
 
 
 def send_na(
-    inet6: Inet6Net, dev: NetDevice, daddr: bytes, target: bytes, *, solicited: bool, override: bool, option: bool
+    inet6: Inet6Net,
+    dev: NetDevice,
+    daddr: bytes,
+    target: bytes,
+    *,
+    solicited: bool,
+    override: bool,
+    option: bool,
+    proxy: ProxyEntry | None = None,
 ) -> None:
-    """Say that we have ``target`` (ndisc_send_na)."""
+    """Say that we have ``target``, or are a ``proxy`` for who has (ndisc_send_na): then from an address of ours."""
     idev = idev_of(dev)
-    flags = NA_ROUTER if idev is not None and idev.conf.forwarding else 0
+    source = target
+    if proxy is not None:
+        flags = NA_ROUTER if proxy.flags & NTF_ROUTER else 0
+        try:
+            source = select(inet6, dev, daddr)
+        except OSError:
+            return
+    else:
+        flags = NA_ROUTER if idev is not None and idev.conf.forwarding else 0
     flags |= (NA_SOLICITED if solicited else 0) | (NA_OVERRIDE if override else 0)
     options = lladdr_option(dev, OPT_TARGET_LL) if option else b""
-    send(inet6, dev, target, daddr, build_neighbour(NEIGHBOUR_ADVERT, target, flags, options))
+    send(inet6, dev, source, daddr, build_neighbour(NEIGHBOUR_ADVERT, target, flags, options))
 
 
 def announce(inet6: Inet6Net, dev: NetDevice) -> None:
@@ -189,8 +220,10 @@ def send_rs(inet6: Inet6Net, dev: NetDevice, saddr: bytes, daddr: bytes) -> None
 # --- in -------------------------------------------------------------------------------------------------------
 
 
-def rcv(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
-    """A message of neighbour discovery; ``skb.data`` at the ICMPv6 header. It stays the caller's (ndisc_rcv)."""
+def rcv(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes, delayed: bool = False) -> None:
+    """A message of neighbour discovery; ``skb.data`` at the ICMPv6 header. It stays the caller's (ndisc_rcv).
+    ``delayed``: it has waited for a proxy's answer.
+    """
     dev = skb.dev
     idev = idev_of(dev) if dev is not None else None
     cb = cb_of(skb)
@@ -202,7 +235,7 @@ def rcv(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
     kind = message[0]
     try:
         if kind == NEIGHBOUR_SOLICIT:
-            _solicitation(inet6, idev, message, saddr, daddr)
+            _solicitation(inet6, idev, message, saddr, daddr, None if delayed else skb)
         elif kind == NEIGHBOUR_ADVERT:
             _advertisement(inet6, idev, message, daddr, skb.pkt_type == PACKET_LOOPBACK)
         elif kind == ROUTER_SOLICIT:
@@ -245,8 +278,10 @@ def learn(inet6: Inet6Net, dev: NetDevice, addr: bytes, lladdr: bytes | None, fl
     return neigh
 
 
-def _solicitation(inet6: Inet6Net, idev: Inet6Dev, message: bytes, saddr: bytes, daddr: bytes) -> None:
-    """ndisc_recv_ns()."""
+def _solicitation(
+    inet6: Inet6Net, idev: Inet6Dev, message: bytes, saddr: bytes, daddr: bytes, skb: SkBuff | None
+) -> None:
+    """ndisc_recv_ns(). ``skb`` is the packet, which may be put off; None when it was."""
     dev = idev.dev
     if len(message) < NEIGHBOUR_SIZE:
         return
@@ -259,9 +294,13 @@ def _solicitation(inet6: Inet6Net, idev: Inet6Dev, message: bytes, saddr: bytes,
     if probe and lladdr is not None:
         return
     ifa = address_on(dev, target)
+    proxy = None
+    many = is_multicast(daddr)
     if ifa is None:
-        return
-    if ifa.flags & IFA_F_TENTATIVE:
+        proxy = ndisc_proxy.proxy_for(inet6, idev, target)
+        if proxy is None or (many and skb is not None and ndisc_proxy.put_off(inet6, idev, skb)):
+            return
+    elif ifa.flags & IFA_F_TENTATIVE:
         if probe:
             nonce = options.get(OPT_NONCE)
             if nonce is None or nonce[:6] != ifa.dad_nonce:  # else our own probe came back
@@ -272,9 +311,9 @@ def _solicitation(inet6: Inet6Net, idev: Inet6Dev, message: bytes, saddr: bytes,
         if not ifa.flags & IFA_F_OPTIMISTIC:
             return
     if probe:
-        send_na(inet6, dev, ALL_NODES, target, solicited=False, override=True, option=True)
+        ours = proxy is None
+        send_na(inet6, dev, ALL_NODES, target, solicited=False, override=ours, option=True, proxy=proxy)
         return
-    many = is_multicast(daddr)
     stats = inet6.nd.stats
     if many:
         stats.rcv_probes_mcast += 1
@@ -282,7 +321,9 @@ def _solicitation(inet6: Inet6Net, idev: Inet6Dev, message: bytes, saddr: bytes,
         stats.rcv_probes_ucast += 1
     if not many or lladdr is not None or not dev.addr_len:
         learn(inet6, dev, saddr, lladdr, 0)
-    send_na(inet6, dev, saddr, target, solicited=True, override=many, option=many)
+    send_na(
+        inet6, dev, saddr, target, solicited=True, override=many and proxy is None, option=many, proxy=proxy
+    )  # fmt: skip
 
 
 def _advertisement(inet6: Inet6Net, idev: Inet6Dev, message: bytes, daddr: bytes, ours: bool) -> None:
@@ -302,6 +343,9 @@ def _advertisement(inet6: Inet6Net, idev: Inet6Dev, message: bytes, daddr: bytes
 
             dad.failed(inet6, ifa)
         return
+    lladdr = options.get(OPT_TARGET_LL)
+    if lladdr == dev.dev_addr and ndisc_proxy.proxy_for(inet6, idev, target) is not None:
+        return  # a proxy's answer, perhaps our own
     neigh = inet6.nd.lookup(dev, target)
     if neigh is None or neigh.nud_state & NUD_FAILED:
         return
@@ -311,7 +355,7 @@ def _advertisement(inet6: Inet6Net, idev: Inet6Dev, message: bytes, daddr: bytes
         update |= UPDATE_OVERRIDE
     if flags & NA_ROUTER:
         update |= UPDATE_ISROUTER
-    neigh.update(options.get(OPT_TARGET_LL), NUD_REACHABLE if flags & NA_SOLICITED else NUD_STALE, update)
+    neigh.update(lladdr, NUD_REACHABLE if flags & NA_SOLICITED else NUD_STALE, update)
     if was_router and not neigh.flags & NTF_ROUTER:
         from pysock.families.inet6 import slaac
 
