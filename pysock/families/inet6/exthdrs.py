@@ -174,7 +174,9 @@ def _router_alert(inet6: Inet6Net, skb: SkBuff, offset: int) -> bool:
     at = skb.network_header + offset
     if skb.head[at + 1] != 2:
         return False
-    need_cb(skb).router_alert = True
+    cb = need_cb(skb)
+    cb.router_alert = True
+    cb.alert = int.from_bytes(skb.head[at + 2 : at + 4], "big")
     return True
 
 

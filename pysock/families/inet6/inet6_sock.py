@@ -77,6 +77,7 @@ class Pinfo6(FlowPart):
         "pmtudisc",
         "recverr",
         "recverr_rfc4884",
+        "rtalert",
         "rtalert_isolate",
         "rxopt",
         "rxpmtu",
@@ -94,7 +95,8 @@ class Pinfo6(FlowPart):
         self.mc_hops = -1
         self.mc_list: list[Membership] | None = None
         self.mc_loop = self.mc_all = self.autoflowlabel = True
-        self.recverr = self.recverr_rfc4884 = self.send_flow = self.dontfrag = self.rtalert_isolate = False
+        self.recverr = self.recverr_rfc4884 = self.send_flow = self.dontfrag = False
+        self.rtalert = self.rtalert_isolate = False
         self.pmtudisc = IPV6_PMTUDISC_WANT
         self.sticky: ExtOptions | None = None
         self.rxpmtu: tuple[bytes, int] | None = None

@@ -11,13 +11,16 @@ class Ip6Cb:
     """Offsets of extension headers from the IPv6 header, 0: there is none. ``dst0`` are the destination options in
     front of a routing header, ``dst1`` those behind it or without one. ``frag_max_size`` is the size of the largest
     fragment that the packet came in, IPv6 header included, 0 if it was whole; ``fragmented`` that it had a fragment
-    header. ``forwarded``: this host has routed it to its group (IP6SKB_FORWARDED).
+    header. ``forwarded``: this host has routed it to its group (IP6SKB_FORWARDED). ``router_alert``: it has that
+    option, with the value ``alert``.
     """
 
-    __slots__ = ("dst0", "dst1", "forwarded", "frag_max_size", "fragmented", "hop", "router_alert", "routing")
+    __slots__ = (
+        "alert", "dst0", "dst1", "forwarded", "frag_max_size", "fragmented", "hop", "router_alert", "routing",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.hop = self.dst0 = self.routing = self.dst1 = self.frag_max_size = 0
+        self.alert = self.hop = self.dst0 = self.routing = self.dst1 = self.frag_max_size = 0
         self.fragmented = self.router_alert = self.forwarded = False
 
 

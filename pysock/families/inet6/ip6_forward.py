@@ -8,7 +8,7 @@ from __future__ import annotations
 from pysock.core.gso import gso_fits
 from pysock.core.skb_copy import skb_cow_head
 from pysock.core.skbuff import SkBuff, kfree_skb, skb_push
-from pysock.families.inet6 import icmp6, ip6_output, redirect, route
+from pysock.families.inet6 import icmp6, ip6_output, ip6_ra, redirect, route
 from pysock.families.inet6.addr import ANY6, is_linklocal, is_multicast
 from pysock.families.inet6.ip6_cb import cb_of
 from pysock.families.inet6.multipath6 import flow_in
@@ -27,6 +27,8 @@ def forward(inet6: Inet6Net, skb: SkBuff, saddr: bytes, daddr: bytes) -> None:
     if skb.pkt_type:
         mibs.InDiscards += 1
         kfree_skb(skb, "NOT_SPECIFIED")
+        return
+    if ip6_ra.take(inet6, skb):
         return
     hop_limit = skb.head[skb.network_header + 7]
     if hop_limit <= 1:

@@ -7,7 +7,7 @@ A namespace has an `Ip6mr` (``Inet6Net.mroute``) from the first option on that a
 are routed while there is a daemon. Groups of node and link scope never are, and MLD messages to others are the
 daemon's. Unlike IPv4, a packet too long for a link is answered (RFC 8200 5: "packet too big" is the only way to know).
 
-Not here: PIM's register interface (EINVAL, as without CONFIG_IPV6_PIMSM_V2), several tables, IPV6_ROUTER_ALERT.
+Not here: PIM's register interface (EINVAL, as without CONFIG_IPV6_PIMSM_V2), several tables.
 """
 
 from __future__ import annotations

@@ -181,6 +181,10 @@ class Raw6Proto(Datagram6):
         mroute = pinfo(sk).inet6.mroute
         if mroute is not None and mroute.sock is sk:
             mroute.stop()
+        if sk.protocol == IPPROTO_RAW:
+            from pysock.families.inet6 import ip6_ra
+
+            ip6_ra.closed(sk)
         Datagram6.close(self, sk, deadline)
 
     def ioctl(self, sk: Raw6Sock, cmd: int, arg: bytes | int) -> bytes | int:

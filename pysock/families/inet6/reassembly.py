@@ -236,7 +236,7 @@ def _reassemble(inet6: Inet6Net, queue: FragQueue, skb: SkBuff) -> tuple[int, in
     skb.ip_summed = 1 if queue.vouched else 0
     whole = skb.cb = Ip6Cb()
     whole.hop, whole.dst0, whole.routing, whole.dst1 = cb.hop, cb.dst0, cb.routing, cb.dst1
-    whole.router_alert = cb.router_alert
+    whole.router_alert, whole.alert = cb.router_alert, cb.alert
     whole.fragmented = True
     whole.frag_max_size = queue.max_size
     inet6.mibs.ip6.ReasmOKs += 1

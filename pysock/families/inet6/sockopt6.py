@@ -267,7 +267,9 @@ def _set_transparent(sk: InetSock, part: Pinfo6, number: int) -> None:
 
 
 def _set_router_alert(sk: InetSock, part: Pinfo6, number: int) -> None:
-    raise err(errno.ENOPROTOOPT)  # for raw sockets of IPPROTO_RAW in routers
+    from pysock.families.inet6 import ip6_ra
+
+    ip6_ra.control(sk, number)
 
 
 def _set_addrform(sk: InetSock, part: Pinfo6, number: int) -> None:
@@ -408,7 +410,7 @@ _GETTERS: Final[dict[int, Callable[[InetSock, Pinfo6], int]]] = {
     in6.IPV6_MULTICAST_IF: lambda sk, part: part.mc_index,
     in6.IPV6_MULTICAST_LOOP: lambda sk, part: int(part.mc_loop),
     in6.IPV6_RECVERR_RFC4884: lambda sk, part: int(part.recverr_rfc4884),
-    in6.IPV6_ROUTER_ALERT: lambda sk, part: 0,
+    in6.IPV6_ROUTER_ALERT: lambda sk, part: int(part.rtalert),
     in6.IPV6_TCLASS: lambda sk, part: part.tclass,
     in6.IPV6_TRANSPARENT: lambda sk, part: int(sk.freebind),
     in6.IPV6_UNICAST_HOPS: _get_hops,
