@@ -265,7 +265,7 @@ class SoftnetData:
             # meanwhile, it is there already.)
             napi.queued = True
             self.poll_list.append(napi)
-        return max(work, 1)
+        return work if work > 0 else 1
 
     def _net_tx_action(self) -> None:
         queue = self.output_queue

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BUFFER = 1536
 _STRIDE = RFD_SIZE + BUFFER + 48
 _SHORTEST = 60
-#: One in so many descriptors is waited for before they are given back, unless the chip has none left.
+#: One in so many descriptors is waited for before they are given back.
 _BATCH = 64
 _load_count = Struct("<H").unpack_from
 _EL = RFD_EL >> 8
@@ -44,7 +44,7 @@ class RxRing:
     """
 
     __slots__ = (
-        "_at", "_base", "_batch", "_csr", "_dma", "_last", "_mem", "count", "owed", "restarts", "to_clean",
+        "_at", "_base", "_batch", "_blocks", "_csr", "_dma", "_last", "_mem", "count", "owed", "restarts", "to_clean",
     )  # fmt: skip
 
     def __init__(self, csr: PciBar, dma: DmaMemory, count: int) -> None:
@@ -55,6 +55,8 @@ class RxRing:
         self.count = count
         self._base = dma.alloc(count * _STRIDE)
         self._at = [self._base + n * _STRIDE for n in range(count)]
+        #: Of each: where the byte of its status, its count and its frame are, and the number of the next.
+        self._blocks = [(at + 1, at + 12, at + RFD_SIZE, (n + 1) % count) for n, at in enumerate(self._at)]
         self.to_clean = 0
         self.restarts = self.owed = 0
         self._batch = max(1, count // _BATCH)
@@ -73,27 +75,25 @@ class RxRing:
         ``together``, in a poll, gets them instead when there is more than one; they are counted here then.
         """
         mem = self._mem
-        ats = self._at
-        count = self.count
+        blocks = self._blocks
         n = self.to_clean
         verify = dev.features & NETIF_F_RXCSUM
         address = dev.dev_addr
         work = total = bad = 0
-        at = ats[n]
-        status = mem[at + 1]
+        at, word, start, behind = blocks[n]
+        status = mem[at]
         while status > 0x7F and work < budget:
-            mem[at + 1] = 0
-            size = _load_count(mem, at + 12)[0] & RFD_COUNT
-            start = at + RFD_SIZE
+            mem[at] = 0
+            size = _load_count(mem, word)[0] & RFD_COUNT
+            frame = mem[start : start + size]
             work += 1
-            n = n + 1 if n + 1 < count else 0
-            at = ats[n]
-            if size > BUFFER or size < _SHORTEST or not status & 0x20:
+            n = behind
+            at, word, start, behind = blocks[n]
+            if not _SHORTEST <= size <= BUFFER or not status & 0x20:
                 bad += 1
                 self._bad(dev, status)
-                status = mem[at + 1]
+                status = mem[at]
                 continue
-            frame = mem[start : start + size]
             total += size
             payload = verified(frame, size) if verify else 0
             if frame.startswith(address) and frame[12] > 5:
@@ -107,12 +107,12 @@ class RxRing:
                 skb = SkBuff(frame, 0, size)
                 skb.ip_summed = CHECKSUM_UNNECESSARY if payload else CHECKSUM_NONE
                 eth_type_trans(skb, dev)
-            if together is not None and (work > 1 or mem[at + 1] > 0x7F):
+            if together is not None and (work > 1 or mem[at] > 0x7F):
                 deliver = together  # one frame alone has nothing to be glued to
             deliver(skb)
             if not self.count:
                 break  # what was received took the device down
-            status = mem[at + 1]
+            status = mem[at]
         if together is not None:
             stats = dev.stats
             stats.rx_packets += work - bad
@@ -120,7 +120,7 @@ class RxRing:
         if work and self.count:
             self.to_clean = n
             self.owed = owed = self.owed + work
-            if owed >= self._batch or mem[ats[self._last] + 1] > 0x7F:
+            if owed >= self._batch:
                 self._give_back(owed)
         return work
 

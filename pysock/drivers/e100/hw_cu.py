@@ -110,15 +110,16 @@ class CommandUnit:
         faults = self._card.faults
         self._running = True
         try:
-            while self.state == CU_ACTIVE and not (self.waiting or self.hung or faults.stall_cu) and self._execute():
-                pass
+            if self.state == CU_ACTIVE:
+                while not (self.waiting or self.hung or faults.stall_cu) and self._execute():
+                    pass
         except (BusError, StructError):
             self._abort()
         finally:
             self._running = False
 
     def _execute(self) -> bool:
-        """Fetch the next block and do it; False when it has to wait."""
+        """Fetch the next block and do it; whether to go on with the one behind it at once."""
         card = self._card
         mem = card.dma.mem
         at = self._at = self._next
@@ -132,7 +133,7 @@ class CommandUnit:
         if opcode != OP_TRANSMIT:
             self._next = self._address(link)
             self._finish(CB_OK if self._configure(opcode, at) else 0)
-            return True
+            return self.state == CU_ACTIVE
         if self.paused or self.busy:
             return False
         self._next = self._address(link) if self.base else link
@@ -152,7 +153,7 @@ class CommandUnit:
         if card.faults.slow_bus and underruns(card, mem[self._at + 14], len(frame)):
             if not config.underrun_retry:
                 self._finish(CB_U)
-                return True
+                return self.state == CU_ACTIVE
             status |= CB_U  # sent at the second try, from a full FIFO
         phy = card.phy
         if config.loopback or phy.looped:
@@ -167,7 +168,7 @@ class CommandUnit:
             self._status = status
             return False
         self._finish(status)
-        return True
+        return self.state == CU_ACTIVE
 
     def _address(self, offset: int) -> int:
         return self.base + offset & _M32

@@ -102,11 +102,58 @@ class ReceiveUnit:
             if self.state != RU_IDLE:
                 card.stats.add("rx_resource_errors")
             return
+        faults = card.faults
+        if faults.overruns:
+            faults.overruns -= 1
+            card.stats.add("rx_overrun_errors")
+            return
+        if card.config.crc_transfer:
+            frame += crc32(frame).to_bytes(4, "little")
+            size += 4
+        if size >= 14 and frame[12] > 5:  # 0x600 and above: a type, not a length
+            status |= RFD_TYPE
+        mem = card.dma.mem
+        at = self._at
         try:
-            self._store(card, frame, size, status)
+            command, link, room = _load_rfd(mem, at)
+            if at < PAGE:
+                raise BusError("RFD")
+            room &= RFD_COUNT
+            start = at + RFD_SIZE
+            if size > room:
+                if not room:  # no buffer behind it: out of resources, with the frame lost
+                    card.stats.add("rx_resource_errors")
+                    self.state = RU_NO_RESOURCES
+                    card.interrupt(ACK_RNR)
+                    return
+                frame, size = frame[:room], room
+                status = status & ~RFD_OK | regs.RFD_NO_BUFFER
+            end = start + size
+            if end > len(mem):
+                raise BusError("receive buffer")
         except (BusError, StructError):
             card.master_abort()
             self.state = RU_IDLE
+            return
+        mem[start:end] = frame
+        if faults.garbage_count:
+            faults.garbage_count -= 1
+            size = RFD_COUNT
+        if faults.corrupt_rfd:
+            faults.corrupt_rfd -= 1
+            link = 0xDEAD_BEE0
+            pack_into("<I", mem, at + 4, link)
+        _store_word(mem, at + 12, RFD_EOF | RFD_F | size)
+        _store_word(mem, at, RFD_C | status)  # last: the descriptor is the driver's from here on
+        if status & RFD_OK:
+            card.stats.counts[RX_GOOD] += 1
+        self._at = self.base + link & _M32 if self.base else link
+        if not command & (RFD_EL | RFD_S):
+            card.interrupt(ACK_FR)
+            return
+        self.state = RU_NO_RESOURCES if command & RFD_EL else RU_SUSPENDED
+        card.pause_peer()
+        card.interrupt(ACK_FR | ACK_RNR)
 
     def _match(self, frame: bytes) -> int:
         """The status bits of a frame that is not sent to our address; 0 when it is not for us at all."""
@@ -165,56 +212,6 @@ class ReceiveUnit:
             bit = 10 if card.phy.fast else 100
             card.cu.pause(int.from_bytes(frame[16:18], "big") * 512 * bit)
             card.interrupt(regs.ACK_FCP)
-
-    def _store(self, card: E100Card, frame: bytes, size: int, status: int) -> None:
-        """Fill the next descriptor."""
-        faults = card.faults
-        if faults.overruns:
-            faults.overruns -= 1
-            card.stats.add("rx_overrun_errors")
-            return
-        mem = card.dma.mem
-        at = self._at
-        command, link, room = _load_rfd(mem, at)
-        if at < PAGE:
-            raise BusError("RFD")
-        room &= RFD_COUNT
-        if card.config.crc_transfer:
-            frame += crc32(frame).to_bytes(4, "little")
-            size += 4
-        if size > room:
-            if not room:  # no buffer behind it: out of resources, with the frame lost
-                card.stats.add("rx_resource_errors")
-                self.state = RU_NO_RESOURCES
-                card.interrupt(ACK_RNR)
-                return
-            frame, size = frame[:room], room
-            status = status & ~RFD_OK | regs.RFD_NO_BUFFER
-        if size >= 14 and frame[12] > 5:  # 0x600 and above: a type, not a length
-            status |= RFD_TYPE
-        start = at + RFD_SIZE
-        end = start + size
-        if end > len(mem):
-            raise BusError("receive buffer")
-        mem[start:end] = frame
-        if faults.garbage_count:
-            faults.garbage_count -= 1
-            size = RFD_COUNT
-        if faults.corrupt_rfd:
-            faults.corrupt_rfd -= 1
-            link = 0xDEAD_BEE0
-            pack_into("<I", mem, at + 4, link)
-        _store_word(mem, at + 12, RFD_EOF | RFD_F | size)
-        _store_word(mem, at, RFD_C | status)  # last: the descriptor is the driver's from here on
-        if status & RFD_OK:
-            card.stats.counts[RX_GOOD] += 1
-        self._at = self.base + link & _M32 if self.base else link
-        if not command & (RFD_EL | RFD_S):
-            card.interrupt(ACK_FR)
-            return
-        self.state = RU_NO_RESOURCES if command & RFD_EL else RU_SUSPENDED
-        card.pause_peer()
-        card.interrupt(ACK_FR | ACK_RNR)
 
 
 def _bucket(address: bytes) -> int:
