@@ -148,7 +148,8 @@ class E100Card(PciCard, WireClient):
     def acknowledge(self, bits: int) -> None:
         self.ack &= ~bits
         if self._pulling and not self.ack & self._listened:
-            self._release()
+            self._pulling = False
+            self.irqs.release(self.line, self)
 
     def set_mask(self, value: int) -> None:
         if value & MASK_SI:
@@ -158,13 +159,10 @@ class E100Card(PciCard, WireClient):
         self._listened = listened = _LISTENED[value]
         if self._pulling:
             if not self.ack & listened:
-                self._release()
+                self._pulling = False
+                self.irqs.release(self.line, self)
         elif self.ack & listened:
             self.interrupt(0)
-
-    def _release(self) -> None:
-        self._pulling = False
-        self.irqs.release(self.line, self)
 
     # -- commands ------------------------------------------------------------------------------------------
 
