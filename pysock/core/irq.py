@@ -134,12 +134,14 @@ class IrqController:
             self._serve(line)
 
     def _serve(self, line: IrqLine) -> None:
-        """Ask the handlers of a line, with interrupts off: what they cause waits until the last of them is done."""
+        """Ask the handlers of a line, with interrupts off, which they are not yet: what the handlers cause waits until
+        the last of them is done.
+        """
         rounds = line.glitches + 1 if line.sources else line.glitches
         if line.muted or not line.handlers:
             return
         line.glitches = 0
-        self._off += 1
+        self._off = 1
         try:
             while rounds:
                 rounds -= 1
@@ -153,7 +155,7 @@ class IrqController:
                 if not handled:
                     line.unhandled += 1
         finally:
-            self._off -= 1
+            self._off = 0
         if line.sources:
             line.repeats += 1
             if line.repeats >= STORM:

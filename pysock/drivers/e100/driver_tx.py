@@ -83,7 +83,7 @@ class TxRing:
         self.to_use = self.to_clean = 0
         self.done = self.underruns = 0
         self._first = True  # the unit is idle: the first block starts it
-        self._last = self._at[-1]
+        self._last = self._at[-1] + 3  # the byte with S of the last block queued
         for n, at in enumerate(self._at):
             regs.CB_HEADER.pack_into(self._mem, at, 0, OP_NOP, self._at[(n + 1) % count])
 
@@ -114,8 +114,8 @@ class TxRing:
                 # Never 0, which UDP reads as "none".
                 _store_check(mem, field, 0xFFFF - (value % 0xFFFF if size < 500 else remainder(value)))
         _store_block(mem, at, 0, command, link, NO_TBD, TCB_EOF | size, self.threshold, 0)
-        mem[self._last + 3] &= 0xBF  # no S on the one before
-        self._last = at
+        mem[self._last] &= 0xBF  # no S on the one before
+        self._last = at + 3
         self.skbs[n] = skb
         self.to_use = behind
         self.avail = avail = self.avail - 1
@@ -146,8 +146,8 @@ class TxRing:
 
     def _queue(self, n: int, at: int, command: int) -> bool:
         _store_start(self._mem, at, 0, command)
-        self._mem[self._last + 3] &= 0xBF
-        self._last = at
+        self._mem[self._last] &= 0xBF
+        self._last = at + 3
         self.to_use = n + 1 if n + 1 < self.count else 0
         self.avail -= 1
         return self._kick(at)
