@@ -75,7 +75,7 @@ class E100Nic:
         self.quiet = driver_irq.SENDING_NOTHING if can_mask else driver_irq.EVERYTHING
         self.listening = 0
         self.threshold = _THRESHOLD
-        self.dump = 0  # where the chip writes its counters
+        self.dump = 0  # where the chip writes its counters; 0 before there is a device, and after
         self.hard = dict.fromkeys(regs.STAT_NAMES, 0)  # what it has written so far, added up
         self.speed, self.full, self.pause = 0, False, False
         self.interrupts = self.resets = 0
@@ -226,6 +226,8 @@ class E100Nic:
     def harvest(self) -> None:
         """Have the chip dump its counters and start them anew; add them up (e100_update_stats)."""
         words = regs.STATS_EXTENDED if self.revision >= regs.REVISION_82558 else regs.STATS_STANDARD
+        if not self.dump:
+            return  # the device is gone
         mem = self.dma.mem
         mem[self.dump : self.dump + 4 * words + 4] = bytes(4 * words + 4)
         if not hw.exec_cmd(self.csr, regs.CUC_DUMP_RESET):

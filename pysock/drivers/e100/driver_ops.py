@@ -46,6 +46,7 @@ class E100Ops(EthDeviceOps):
         """The device goes, and with it the simulated card, unless it is only the driver that leaves."""
         nic = self.nic
         nic.dma.free(nic.dump)
+        nic.dump = 0
         pdev, nic.pdev.drvdata = nic.pdev, None
         if pdev.driver is not None:
             pdev.bus.unplug(pdev)
