@@ -77,15 +77,16 @@ def test_without_an_exception_the_call_goes_on(usr1: Patch) -> None:
     seen: list[int] = []
 
     def answer(signum: int, frame: FrameType | None) -> None:
+        if not seen:  # the second signal that kick() may send says nothing
+            b.send(b"from the handler")
         seen.append(signum)
-        b.send(b"from the handler")
 
     signal.signal(signal.SIGUSR1, answer)
     with a, b:
         thread = kick(usr1)
         assert a.recv(99) == b"from the handler"
         thread.join()
-    assert seen == [signal.SIGUSR1]
+    assert set(seen) == {signal.SIGUSR1}
 
 
 def test_not_while_the_lock_is_held(usr1: Patch) -> None:
