@@ -41,7 +41,7 @@ class ForkedFile(File):
     def __init__(self, inode: Inode, flags: int) -> None:
         self.f_inode = inode
         self.f_flags = flags
-        self.f_count = 0
+        self.f_count = self.f_waiters = 0
         self.f_ep = None
 
     @property
