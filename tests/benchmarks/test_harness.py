@@ -468,7 +468,9 @@ class TestRows:
         assert len(outcome.results) == 1
         measured = outcome.a + outcome.b
         assert all(math.isfinite(value) for value in measured)
-        if row.name != "idle_memory_rss":  # five connections may well fit in pages it already had
+        # What a handful of connections or hosts takes may fit in pages that were there, and the router's row is the
+        # difference of two times: of five datagrams it may come out negative on a busy machine.
+        if row.name not in ("idle_memory_rss", "hosts_memory", "forwarding"):
             assert all(value > 0 for value in measured)
 
     def test_traced_memory_counts_both_sockets(self) -> None:
